@@ -1,0 +1,136 @@
+"""An order and its disputes, from the timeline of their root.
+
+In: a timeline with snapshots of the order, or of its payments, and an operator's decisions. Out: the
+order's state and its disputes. An order is of one of two kinds: its snapshots tell its status, or its
+status is computed from its payments (Gen; docs/providers/gen.md, section 5).
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from projections.content import Content
+from projections.course import Course
+from projections.disputes import Run, Turn, runs_of
+from projections.facts import Fact
+from projections.payments import Computed, computed, paid_cents, payment
+from projections.states import Began, DisputeState, Flag, OrderState, begin, in_order
+from projections.timeline import Timeline
+
+_OPERATOR: Final = "operator"
+
+
+class _Followed(NamedTuple):
+    """What following the facts of an order, one by one, came to."""
+
+    now: Computed
+    content: Content
+    flags: list[Flag]
+    turns: list[Turn]
+    history: list[Began]
+    payments: dict[str, Course] | None = None
+    """By the provider's id, in order of appearance; null for an order that tells its own status."""
+
+
+def order_of(timeline: Timeline) -> tuple[OrderState, tuple[DisputeState, ...]]:
+    """The order that `timeline`, which has at least one fact, is about, and its disputes by ordinal."""
+    facts = timeline.entries
+    followed, runs, flags = _followed(facts)
+    disputes = [run.state(timeline.root, ordinal, len(facts)) for ordinal, run in enumerate(runs, start=1)]
+    return _state(timeline, followed, flags), tuple(disputes)
+
+
+class Contest(NamedTuple):
+    """A dispute, and what a decision on it has to name."""
+
+    dispute: DisputeState
+    last_key: str
+    """Of its last contested fact."""
+
+
+def contests_of(timeline: Timeline) -> tuple[Contest, ...]:
+    """The disputes of the order that `timeline` is about, by ordinal; none without facts."""
+    if not timeline.entries:
+        return ()
+    _, runs, _ = _followed(timeline.entries)
+    return tuple(
+        Contest(run.state(timeline.root, ordinal, len(timeline.entries)), run.facts[-1].key)
+        for ordinal, run in enumerate(runs, start=1)
+    )
+
+
+def _needs_computing(fact: Fact) -> bool:
+    return fact.kind == "payment" or (fact.kind == "order" and fact.status is None)
+
+
+def _followed(facts: Sequence[Fact]) -> tuple[_Followed, list[Run], list[Flag]]:
+    followed = _follow_payments(facts) if any(map(_needs_computing, facts)) else _follow(facts)
+    runs, flags = runs_of(followed.turns, [fact for fact in facts if fact.kind == "decision"])
+    return followed, runs, flags
+
+
+def _follow(facts: Sequence[Fact]) -> _Followed:
+    course = Course()
+    turns: list[Turn] = []
+    history: list[Began] = []
+    for fact in facts:
+        if fact.kind != "decision":
+            turns.append(Turn(fact, course.take(fact)))
+        begin(history, course.status, fact.occurred_at)
+    return _Followed(Computed(course.status), course.content, course.flags, turns, history)
+
+
+def _follow_payments(facts: Sequence[Fact]) -> _Followed:
+    total = _total_cents(facts)
+    payments: dict[str, Course] = {}
+    content = Content()
+    turns: list[Turn] = []
+    history: list[Began] = []
+    now = Computed("pending")
+    for fact in facts:
+        if fact.kind != "decision" and fact.status is None:
+            content.take(fact)
+        elif fact.kind != "decision":
+            content.take_circumstances(fact)
+            course = payments.get(fact.subject)
+            if course is None:
+                course = payments[fact.subject] = Course()
+            turns.append(Turn(fact, course.take(fact)))
+        now = computed(payments.values(), total)
+        begin(history, now.status, fact.occurred_at)
+    flags = [flag for course in payments.values() for flag in course.flags]
+    return _Followed(now, content, flags, turns, history, payments)
+
+
+def _total_cents(facts: Sequence[Fact]) -> int | None:
+    """The order's total by its latest word on the items, which holds for the whole past as well."""
+    for fact in reversed(facts):
+        if fact.kind == "order" and fact.status is None and fact.amount_cents is not None:
+            return fact.amount_cents
+    return None
+
+
+def _state(timeline: Timeline, followed: _Followed, dispute_flags: Sequence[Flag]) -> OrderState:
+    account, _, order_id = timeline.root.split(":", 2)
+    content, payments = followed.content, followed.payments
+    return OrderState(
+        root=timeline.root,
+        account=account,
+        order_id=order_id,
+        provider=content.provider or _OPERATOR,
+        status=followed.now.status,
+        provider_status=content.word,
+        amount_cents=content.amount_cents,
+        refunded_cents=content.refunded_cents,
+        paid_cents=None if payments is None else paid_cents(payments.values()),
+        currency=content.currency,
+        reference=content.reference,
+        method=content.method,
+        channel=content.channel,
+        payer=content.payer,
+        products=content.products,
+        payments=None if payments is None else tuple(payment(*each) for each in payments.items()),
+        total_unknown=followed.now.total_unknown,
+        flags=in_order([*followed.flags, *dispute_flags]),
+        history=tuple(followed.history),
+        facts=len(timeline.entries),
+    )

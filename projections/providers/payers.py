@@ -1,0 +1,48 @@
+"""Who pays, told apart without being named: keyed hashes of the normalised document, e-mail and phone."""
+
+import hashlib
+import hmac
+from typing import Final
+
+from projections.facts import Payer
+
+_HASH_BYTES: Final = 16
+_COUNTRY: Final = "55"
+_NATIONAL_LENGTHS: Final = frozenset({10, 11})
+"""Digits of a Brazilian number with its area code and without the country's."""
+
+
+def payer(
+    key: bytes | None, *, document: str | None = None, email: str | None = None, phone: str | None = None
+) -> Payer | None:
+    """The payer's hashes under `key`; null without a key, or where nobody is named.
+
+    The same person gives the same hashes whatever the provider's way of writing: documents are compared
+    by their letters and digits, e-mails in lower case, phones by their digits with the country's.
+    """
+    if key is None:
+        return None
+    told = Payer(
+        document=_hash(key, _letters_and_digits(document)),
+        email=_hash(key, (email or "").strip().lower()),
+        phone=_hash(key, _phone(phone)),
+    )
+    return told if told != _NOBODY else None
+
+
+def _hash(key: bytes, normalised: str) -> str | None:
+    if not normalised:
+        return None
+    return hmac.digest(key, normalised.encode(), hashlib.sha256)[:_HASH_BYTES].hex()
+
+
+def _letters_and_digits(document: str | None) -> str:
+    return "".join(filter(str.isalnum, document or "")).upper()
+
+
+def _phone(phone: str | None) -> str:
+    digits = "".join(filter(str.isdecimal, phone or ""))
+    return _COUNTRY + digits if len(digits) in _NATIONAL_LENGTHS else digits
+
+
+_NOBODY: Final = Payer()

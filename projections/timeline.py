@@ -1,0 +1,59 @@
+"""The timeline of a root: its distinct facts, in the one order in which they are folded.
+
+Joining is set union, so neither the order of arrival nor repetition matters. A fact takes its place
+by when it occurred, whenever it arrives (design.md, Meaning, 2 and 3).
+"""
+
+from bisect import insort
+from typing import Self
+
+import msgspec
+
+from projections.facts import Fact
+
+
+class Timeline(msgspec.Struct, frozen=True):
+    """The distinct facts of one root, sorted."""
+
+    root: str
+    entries: tuple[Fact, ...] = ()
+
+    def join(self, fact: Fact) -> Self:
+        """The timeline with `fact`; itself where that changes nothing."""
+        known = self._known(fact.identity)
+        if known is not None and _date_rank(known) <= _date_rank(fact):
+            return self
+        entries = [entry for entry in self.entries if entry is not known]
+        insort(entries, fact, key=sort_key)
+        return type(self)(self.root, tuple(entries))
+
+    def encode(self) -> bytes:
+        """What is stored of the root: a JSON array of the facts, sorted. Everything else derives from it."""
+        return _encoder.encode(self.entries)
+
+    @classmethod
+    def decode(cls, root: str, document: bytes | None) -> Self:
+        """What `encode` gave; null is a root without any fact yet. Raises msgspec.DecodeError."""
+        return cls(root, () if document is None else _decoder.decode(document))
+
+    def _known(self, identity: str) -> Fact | None:
+        for entry in self.entries:
+            if entry.identity == identity:
+                return entry
+        return None
+
+
+def sort_key(fact: Fact) -> tuple[int, int, int, str]:
+    """Where a fact stands in its root's timeline."""
+    return fact.occurred_at, fact.precedence, fact.refunded_cents or 0, fact.identity
+
+
+def _date_rank(fact: Fact) -> tuple[bool, int, str]:
+    # Of repeats the earliest date counts, and one that the sender gave counts before the log's. Not only
+    # an undated fact comes with several: Gen's may be the envelope's, which no identity covers.
+    text = fact.occurred_text
+    return text is None, fact.occurred_at, text or ""
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(tuple[Fact, ...])

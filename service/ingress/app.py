@@ -1,0 +1,204 @@
+"""The HTTP side: verify a delivery, read its root, append it, and only then answer.
+
+In: `POST /webhooks/{source}`, or `/webhooks/{source}/{token}` where a check reads the URL. Out: a
+receipt once the exact bytes are durable, or a problem. A crash before the append leaves nothing, and
+nothing was answered; a crash after it leaves a delivery that its sender will repeat.
+
+A stranger costs little: the body is read only after every check that does not need it.
+"""
+
+import datetime as dt
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+import orjson
+import structlog
+from aiohttp import web
+from multidict import MultiDict, MultiMapping
+
+from service import telemetry
+from service.errors import TransientError
+from service.eventlog.deliveries import NewDelivery
+from service.ingress.addresses import Address, sender
+from service.ingress.answers import Rejected, problem, quarantined, receipt
+from service.ingress.batch import Stored
+from service.ingress.bodies import read_body
+from service.ingress.headers import stored_headers
+from service.ingress.roots import RootOf, Unrooted, read_root
+from service.ingress.verify import Claim, Gate, Refusal
+from service.settings import IngressSettings, Source
+
+log = structlog.get_logger()
+
+Append = Callable[[NewDelivery], Awaitable[Stored]]
+"""Makes one delivery durable: GroupCommit.append. Raises TransientError where it cannot."""
+
+Health = Callable[[], Mapping[str, object]]
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_Query = MultiMapping[str]
+
+REFUSED_BY_POSTGRES: Final = "headers or root: Postgres refuses a value"
+
+_KIND: Final = re.compile(r"[a-z_]{1,32}", re.ASCII)
+_NO_QUERY: Final[_Query] = MultiDict()
+_COUNTED_BY_SOURCE: Final = frozenset({401, 403, 503})
+
+
+def build(
+    sources: Iterable[Source],
+    *,
+    append: Append,
+    root_of: RootOf,
+    health: Health,
+    log_name: str,
+    settings: IngressSettings,
+) -> web.Application:
+    """The application; service/ingress/server.py serves it."""
+    app = web.Application()
+    for source in sources:
+        endpoint = _Endpoint(source, append=append, root_of=root_of, log_name=log_name, settings=settings)
+        _route(app, f"/webhooks/{source.name}", endpoint.deliver)
+        if endpoint.reads_url:
+            _route(app, f"/webhooks/{source.name}/{{token}}", endpoint.deliver)
+    _route(app, "/health", _health_handler(health))
+    # Last, and for everything: so that no stranger is told `100 Continue` by aiohttp's own 404.
+    _route(app, "/{anything:.*}", _refuse_unknown)
+    return app
+
+
+class _Endpoint:
+    """One source's half of the application, with all that can be known beforehand."""
+
+    def __init__(
+        self, source: Source, *, append: Append, root_of: RootOf, log_name: str, settings: IngressSettings
+    ) -> None:
+        self._source = source
+        self._gate = Gate(source.checks)
+        self._append = append
+        self._root_of = root_of
+        self._log_name = log_name
+        self._settings = settings
+        outcomes = telemetry.INGRESS_DELIVERIES
+        self._stored = outcomes.labels(source=source.name, outcome="stored")
+        self._quarantined = outcomes.labels(source=source.name, outcome="quarantined")
+        self._unavailable = outcomes.labels(source=source.name, outcome="unavailable")
+
+    @property
+    def reads_url(self) -> bool:
+        return self._gate.reads_url
+
+    async def deliver(self, request: web.Request) -> web.StreamResponse:
+        """The answer to one delivery."""
+        if request.method != "POST":
+            raise Rejected(405, headers={"Allow": "POST"})
+        received_at = dt.datetime.now(dt.UTC)
+        query = request.query if request.query_string else _NO_QUERY
+        claim = Claim(request.headers, _url_token(request, query), self._address(request))
+
+        self._refuse(self._gate.refusal_of_head(claim))
+        body = await read_body(request, self._settings)
+        self._refuse(self._gate.refusal_of_body(claim, body, now=received_at.timestamp()))
+
+        kind = _only(query.getall("kind", ()))
+        kind = kind if kind is not None and _KIND.fullmatch(kind) else None
+        root = read_root(self._source, body, kind, self._root_of)
+        stored = await self._store(
+            NewDelivery(
+                source=self._source.name,
+                account=self._source.account,
+                provider=self._source.provider,
+                root=None if isinstance(root, Unrooted) else root,
+                kind=kind,
+                received_at=received_at,
+                trust=self._gate.trust,
+                remote_ip=None if claim.address is None else str(claim.address),
+                headers=stored_headers(request.headers.items(), self._source.headers_kept),
+                body=body,
+                body_sha256=hashlib.sha256(body).digest(),
+            )
+        )
+        return self._answer(stored, root)
+
+    def _address(self, request: web.Request) -> Address | None:
+        trusted = self._settings.trusted_proxies
+        return sender(
+            request.remote, request.headers.getall("X-Forwarded-For", ()) if trusted else (), trusted
+        )
+
+    def _refuse(self, refusal: Refusal | None) -> None:
+        if refusal is not None:
+            telemetry.INGRESS_REFUSED.labels(source=self._source.name, check=refusal.check).inc()
+            log.warning("ingress.refused", source=self._source.name, check=refusal.check)
+            raise Rejected(refusal.status)
+
+    async def _store(self, delivery: NewDelivery) -> Stored:
+        try:
+            return await self._append(delivery)
+        except TransientError as error:
+            self._unavailable.inc()
+            raise Rejected(503, headers={"Retry-After": str(self._settings.retry_after_s)}) from error
+
+    def _answer(self, stored: Stored, root: str | Unrooted) -> web.StreamResponse:
+        if isinstance(root, Unrooted):
+            self._quarantined.inc()
+            return quarantined(self._log_name, stored.position, root.reason)
+        if stored.stripped:
+            self._quarantined.inc()
+            return quarantined(self._log_name, stored.position, REFUSED_BY_POSTGRES)
+        self._stored.inc()
+        return receipt(self._log_name, stored.position)
+
+
+def _route(app: web.Application, path: str, handler: _Handler) -> None:
+    # A wrapper for each handler and no middleware: aiohttp charges 2 µs a request for having one.
+    async def answer(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except Rejected as rejected:
+            return _problem(request, rejected)
+        except ConnectionError:
+            raise
+        except Exception as error:
+            log.error("ingress.failed", exc_info=error)
+            return _problem(request, Rejected(500))
+
+    app.router.add_route("*", path, answer, expect_handler=_expect_later)
+
+
+def _problem(request: web.Request, rejected: Rejected) -> web.StreamResponse:
+    if rejected.status not in _COUNTED_BY_SOURCE:
+        telemetry.INGRESS_REJECTED.labels(status=str(rejected.status)).inc()
+    answer = problem(rejected.status, rejected.title, headers=rejected.headers)
+    if not request.content.is_eof():
+        # What was not read would stand before the next request.
+        answer.force_close()
+    return answer
+
+
+async def _expect_later(_request: web.Request) -> None:
+    """Leave `Expect: 100-continue` to the reading of the body: most refusals come before it."""
+
+
+def _health_handler(health: Health) -> _Handler:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.method not in {"GET", "HEAD"}:
+            raise Rejected(405, headers={"Allow": "GET, HEAD"})
+        return web.Response(body=orjson.dumps(dict(health())), content_type="application/json")
+
+    return answer
+
+
+async def _refuse_unknown(_request: web.Request) -> web.StreamResponse:
+    raise Rejected(404)
+
+
+def _url_token(request: web.Request, query: _Query) -> str | None:
+    return request.match_info.get("token") or _only(query.getall("token", ()))
+
+
+def _only(values: Sequence[str]) -> str | None:
+    # Twice the same name is ambiguous: whoever stands before us may have read the other one.
+    return values[0] if len(values) == 1 else None

@@ -1,0 +1,115 @@
+"""The socket: accept connections until asked to stop, then answer what was accepted.
+
+On stopping: no new connection, the requests under way are appended and answered, connections close. A
+crash closes them without an answer, and the senders try again.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from service import telemetry
+from service.ingress.answers import problem
+from service.settings import IngressSettings
+
+log = structlog.get_logger()
+
+_BACKLOG = 1_024
+
+
+async def serve(
+    app: web.Application,
+    stopping: asyncio.Event,
+    *,
+    drain: Callable[[], Awaitable[None]],
+    settings: IngressSettings,
+    listening: Callable[[int], None] | None = None,
+) -> None:
+    """Serve `app` until `stopping`; return once what was under way is answered and `drain` done.
+
+    `listening` is told the port as soon as connections are accepted. Raises OSError where the address
+    cannot be bound.
+    """
+    runner = web.AppRunner(app, shutdown_timeout=settings.drain_timeout_s)
+    await runner.setup()
+    manager = runner.server
+    assert manager is not None
+    loop = asyncio.get_running_loop()
+
+    def connection() -> _Connection:
+        return _Connection(
+            manager,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]  # Takes null, as AppRunner passes it on.
+            # The parser must hand on the bytes as they came; compressed ones are refused, not inflated.
+            auto_decompress=False,
+            keepalive_timeout=settings.idle_timeout_s,
+            # How long the rest of a refused body is read away, so that its sender sees the answer.
+            lingering_time=settings.body_timeout_s,
+        )
+
+    try:
+        server = await loop.create_server(connection, settings.host, settings.port, backlog=_BACKLOG)
+        port: int = server.sockets[0].getsockname()[1]
+        log.info("ingress.listening", host=settings.host, port=port)
+        if listening is not None:
+            listening(port)
+        try:
+            await stopping.wait()
+        finally:
+            server.close()
+    finally:
+        await runner.cleanup()
+        await _drain(drain, settings.drain_timeout_s)
+        log.info("ingress.stopped")
+
+
+async def _drain(drain: Callable[[], Awaitable[None]], timeout_s: float) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            await drain()
+    except TimeoutError:
+        # Nobody waits for an answer any more: what is left was never said to be stored.
+        log.warning("ingress.drain_given_up", timeout_s=timeout_s)
+
+
+class _Connection(web.RequestHandler):
+    """One connection, which never quotes what came over it.
+
+    aiohttp's own words about a request that it cannot even parse do, to the sender and in the log.
+    """
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002  It quotes the request.
+    ) -> web.StreamResponse:
+        if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
+            raise ConnectionError("nobody is there to be answered, or the answer has begun")
+        telemetry.INGRESS_REJECTED.labels(status=str(status)).inc()
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("ingress.failed", exc_info=exc)
+        answer = problem(status)
+        answer.force_close()
+        return answer
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        if isinstance(resp, web.HTTPException):
+            # The router's own, for a target that is no path.
+            telemetry.INGRESS_REJECTED.labels(status=str(resp.status)).inc()
+            resp = problem(resp.status)
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)
+
+    def log_exception(self, *_args: Any, **kwargs: Any) -> None:
+        log.error("ingress.connection_failed", exc_info=kwargs.get("exc_info"))

@@ -1,0 +1,189 @@
+"""The topics: which there are, with which settings, made on purpose and never by auto-creation.
+
+`recibo topics` makes what is missing and changes nothing that exists. Every role refuses a topic
+with another number of partitions: a root would move to another one, and order would be lost.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from projections.delivery import PARTITIONS
+from service.errors import InvariantError, TransientError
+from service.waiting import pause
+
+logger = structlog.get_logger()
+
+RECORD_BYTES_MAX = 2 * 1024 * 1024
+"""Of one batch. A body of exactly 1 MiB with its headers exceeds Kafka's default."""
+
+RAW = "webhooks.raw"
+QUARANTINE = "webhooks.quarantine"
+SPILL = "webhooks.spill"
+CHECKPOINT = "relay.checkpoint"
+
+DOMAIN = ("orders", "disputes", "subscriptions", "withdrawals", "carts")
+STATE = tuple(f"{topic}.state" for topic in DOMAIN)
+
+EVENT_TOPICS = (*DOMAIN, *STATE, QUARANTINE)
+"""Where the event log goes."""
+
+_REPLICATION_MAX = 3
+_RETRY_AFTER_S = 1.0
+_LOOK_INTERVAL_S = 0.05
+_LOOKS_MAX = 600
+_WEEK_MS = 7 * 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topic:
+    """One topic as Recibo needs it."""
+
+    name: str
+    partitions: int = PARTITIONS
+    configs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def compacted(self) -> bool:
+        return self.configs.get("cleanup.policy") == "compact"
+
+
+def _deleted_after(ms: int, **more: str) -> dict[str, str]:
+    return {"cleanup.policy": "delete", "retention.ms": str(ms), **more}
+
+
+TOPICS: tuple[Topic, ...] = (
+    Topic(name=RAW, configs=_deleted_after(_WEEK_MS, **{"max.message.bytes": str(RECORD_BYTES_MAX)})),
+    *(Topic(name=name, configs=_deleted_after(4 * _WEEK_MS)) for name in DOMAIN),
+    *(Topic(name=name, configs={"cleanup.policy": "compact"}) for name in STATE),
+    Topic(name=QUARANTINE, configs=_deleted_after(4 * _WEEK_MS)),
+    # The lifeboat: never expires, and on disk before it is acknowledged.
+    Topic(
+        name=SPILL,
+        configs=_deleted_after(-1, **{"max.message.bytes": str(RECORD_BYTES_MAX), "flush.messages": "1"}),
+    ),
+    Topic(
+        name=CHECKPOINT,
+        partitions=2,
+        configs={"cleanup.policy": "compact", "segment.bytes": str(16 * 1024 * 1024)},
+    ),
+)
+
+
+def is_compacted(name: str) -> bool:
+    """Whether records of the topic carry no `prev`: compaction breaks the chain by design."""
+    return name in STATE
+
+
+async def create(bootstrap: str, prefix: str) -> list[str]:
+    """Create what is missing; the names created. Each on three brokers, or on all where there are fewer.
+
+    Raises TransientError while Kafka is away, InvariantError if a topic has other partitions.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        await admin.start()
+        existing = await admin.list_topics()
+        missing = [topic for topic in TOPICS if prefix + topic.name not in existing]
+        replication = min(_REPLICATION_MAX, len((await admin.describe_cluster())["brokers"]))
+        response = await admin.create_topics(
+            [
+                NewTopic(
+                    name=prefix + topic.name,
+                    num_partitions=topic.partitions,
+                    replication_factor=replication,
+                    # An acknowledged record is on all of them but one at least.
+                    topic_configs=topic.configs | {"min.insync.replicas": str(max(1, replication - 1))},
+                )
+                for topic in missing
+            ],
+            timeout_ms=30_000,
+        )
+        _raise_for(response.topic_errors)
+        await _until_known(admin, prefix)
+        _check(prefix, await _described(admin, prefix))
+        return [prefix + topic.name for topic in missing]
+    except KafkaError as error:
+        raise TransientError(
+            f"Kafka at {bootstrap} cannot make the topics now ({type(error).__name__})"
+        ) from error
+    finally:
+        await admin.close()
+
+
+async def check(bootstrap: str, prefix: str) -> None:
+    """Return if all topics are right.
+
+    Raises InvariantError if one has other partitions, TransientError if one is missing or Kafka is away.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        await admin.start()
+        _check(prefix, await _described(admin, prefix))
+    except KafkaError as error:
+        raise TransientError(f"Kafka at {bootstrap} cannot be asked now ({type(error).__name__})") from error
+    finally:
+        await admin.close()
+
+
+async def await_right(bootstrap: str, prefix: str, stopping: asyncio.Event) -> None:
+    """Return once Kafka could be asked and all topics are there, or when `stopping` is set.
+
+    Raises InvariantError if one has other partitions.
+    """
+    waiting = False
+    while not stopping.is_set():
+        try:
+            await check(bootstrap, prefix)
+            return
+        except TransientError as error:
+            if not waiting:
+                logger.warning("kafka.not_ready", detail=str(error))
+                waiting = True
+            await pause(_RETRY_AFTER_S, stopping)
+
+
+async def _described(admin: AIOKafkaAdminClient, prefix: str) -> list[dict[str, Any]]:
+    described: list[dict[str, Any]] = await admin.describe_topics([prefix + topic.name for topic in TOPICS])
+    return described
+
+
+async def _until_known(admin: AIOKafkaAdminClient, prefix: str) -> None:
+    # A topic is created before every broker knows it and its leaders.
+    for _ in range(_LOOKS_MAX):
+        described = await _described(admin, prefix)
+        if all(_has_leaders(topic) for topic in described):
+            return
+        await asyncio.sleep(_LOOK_INTERVAL_S)
+    raise TransientError("Kafka created the topics, but does not give them leaders: look at its log")
+
+
+def _has_leaders(description: dict[str, Any]) -> bool:
+    partitions = description["partitions"]
+    return bool(partitions) and all(partition["leader"] >= 0 for partition in partitions)
+
+
+def _raise_for(topic_errors: Iterable[tuple[str, int, str]]) -> None:
+    for name, code, _message in topic_errors:
+        error = for_code(code)
+        # Another `recibo topics` was faster; what it made is checked like the rest.
+        if code and error is not TopicAlreadyExistsError:
+            raise InvariantError(f"Kafka refuses to create {name}: {error.__name__}")
+
+
+def _check(prefix: str, descriptions: Iterable[dict[str, Any]]) -> None:
+    found = {description["topic"]: len(description["partitions"]) for description in descriptions}
+    for topic in TOPICS:
+        count = found.get(prefix + topic.name, 0)
+        if count == 0:
+            raise TransientError(f"topic {prefix + topic.name} is missing: run `recibo topics`")
+        if count != topic.partitions:
+            raise InvariantError(
+                f"topic {prefix + topic.name} has {count} partitions, not {topic.partitions}: "
+                "roots would change places; use another prefix, or make the topic anew"
+            )

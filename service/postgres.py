@@ -1,0 +1,120 @@
+"""Postgres: connections as the service's role, SQL from files, errors sorted by the next move.
+
+Every connection runs as `recibo_service`, whatever it logged in as, so the log's immutability does
+not hang on a DSN: that role has no right to change or remove a row of it.
+"""
+
+import functools
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import asyncpg
+
+from service.errors import DatumRefusedError, InvariantError, OutcomeUnknownError, TransientError
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+SERVICE_ROLE = "recibo_service"
+
+# Texts: asyncpg's classes are generic for the type checker only.
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+_DATUM_CLASSES = frozenset({"22", "23", "54"})
+"""SQLSTATE classes that speak of the row: data exception, constraint, program limit exceeded."""
+
+_UNMIGRATED = frozenset({"42P01", "42703", "42883"})
+"""No such table, column, function: the schema is older than the code."""
+
+_TRANSIENT_CLASSES = frozenset({"08", "25", "40", "53", "55", "57", "58"})
+"""Connection, read-only, rollback, resources, lock not available, shutdown or cancel, I/O."""
+
+
+@functools.cache
+def statement(folder: Path, name: str) -> str:
+    """The SQL of `<folder>/<name>.sql`: one statement, its first comment gives effect, lock, index."""
+    return (folder / f"{name}.sql").read_text(encoding="utf-8")
+
+
+async def connect(url: str, *, application: str, timeout_s: float = 5.0) -> Connection:
+    """One connection as the service's role. Raises TransientError while Postgres is away."""
+    with sorted_errors(lost=TransientError), reaching("RECIBO_DATABASE_URL"):
+        return await asyncpg.connect(url, timeout=timeout_s, server_settings=_server_settings(application))
+
+
+@asynccontextmanager
+async def pool(url: str, *, application: str, size_max: int) -> AsyncIterator[Pool]:
+    """A pool as the service's role. It opens connections as needed: Postgres may be away at first."""
+    opened = asyncpg.create_pool(
+        url,
+        min_size=0,
+        max_size=size_max,
+        timeout=5.0,
+        reset=_leave_as_it_is,
+        server_settings=_server_settings(application),
+    )
+    await opened
+    try:
+        yield opened
+    finally:
+        # terminate, not close: a connection that hangs must not hold up a shutdown, and every
+        # stage has ended its transactions before its pool goes.
+        opened.terminate()
+
+
+@contextmanager
+def reaching(setting: str) -> Iterator[None]:
+    """Raise TransientError, which names `setting`, where a first connection does not come about."""
+    try:
+        yield
+    except (OSError, TimeoutError) as error:
+        raise TransientError(f"Postgres cannot be reached ({type(error).__name__}): see {setting}") from error
+    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
+        raise TransientError(f"Postgres refuses the login ({error.sqlstate}): see {setting}") from None
+
+
+@contextmanager
+def sorted_errors(lost: type[TransientError] = OutcomeUnknownError) -> Iterator[None]:
+    """Turn what asyncpg raises into the family of service.errors.
+
+    A connection lost while a statement ran raises `lost`: in autocommit, or at COMMIT, it may have
+    happened. An error that the server itself reported means that it did not.
+    """
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        # Not chained: asyncpg's own text can quote a value, our words cannot.
+        raise _sorted(error, lost) from None
+    except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        raise lost(f"the connection to Postgres was lost: {type(error).__name__}") from error
+
+
+def _sorted(error: asyncpg.PostgresError, lost: type[TransientError]) -> Exception:
+    state = error.sqlstate or ""
+    if isinstance(error, asyncpg.PostgresConnectionError) and state in {"", "08003", "08006", "08007"}:
+        return lost(f"the connection to Postgres was lost ({state or 'no code'})")
+    if state == "22023" and SERVICE_ROLE in str(error):
+        # At login: the role to act as is made by the first migration.
+        return TransientError(f"the database has no role {SERVICE_ROLE}: run `recibo migrate`")
+    if state[:2] in _DATUM_CLASSES:
+        return DatumRefusedError(f"Postgres refuses a value of the row ({state})")
+    if state[:2] in _TRANSIENT_CLASSES:
+        return TransientError(f"Postgres cannot do this now ({state})")
+    if state == "28P01" or state[:2] in {"28", "3D"}:
+        return TransientError(f"Postgres refuses the login ({state}): see RECIBO_DATABASE_URL")
+    if state in _UNMIGRATED:
+        return TransientError(f"the database lacks what this release needs ({state}): run `recibo migrate`")
+    return InvariantError(f"Postgres refuses the statement ({state} {type(error).__name__})")
+
+
+async def _leave_as_it_is(_connection: Connection) -> None:
+    # asyncpg would send RESET ALL and more at each release, a round trip per append; nobody here
+    # leaves a transaction, a lock or a setting behind.
+    return
+
+
+def _server_settings(application: str) -> dict[str, str]:
+    return {"role": SERVICE_ROLE, "application_name": f"recibo-{application}", "timezone": "UTC"}

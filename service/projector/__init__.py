@@ -1,0 +1,1 @@
+"""Kafka → projections → state, outbox, position: one transaction."""

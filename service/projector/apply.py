@@ -1,0 +1,267 @@
+"""Fold deliveries into the stored states and the outbox, inside the caller's transaction.
+
+The one place where state is written live: the projector and the retries call it, each holding the
+position rows of the partitions concerned, so nobody else folds those roots meanwhile. A crash
+before the caller's commit leaves nothing of it.
+
+What cannot be read is quarantined; a root whose fold raises, or whose rows Postgres refuses, is
+parked with the positions of its deliveries; the rest flows.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+import orjson
+import structlog
+
+from projections.delivery import Delivery, routing_key
+from projections.events import Outgoing, outgoing
+from projections.facts import Fact, Reading, Unreadable
+from projections.fold import Root, interpret
+from service import telemetry
+from service.eventlog.events import NewEvent, append_events
+from service.kafka import topics
+from service.kafka.headers import receipt
+from service.kafka.partitioner import partition_of
+from service.postgres import Connection
+from service.readmodels import store
+from service.readmodels.store import FoldedRoot, Quarantined
+
+logger = structlog.get_logger()
+
+_DATA_ERRORS = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+)
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What the batch holds for one root: its readable deliveries, in log order."""
+
+    root: str
+    partition: int
+    deliveries: list[Delivery] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
+
+    @property
+    def positions(self) -> list[int]:
+        return [delivery.position for delivery in self.deliveries]
+
+
+@dataclass(frozen=True, slots=True)
+class _Folded:
+    """A root after the batch, and what it tells the world."""
+
+    pending: _Pending
+    row: FoldedRoot
+    events: list[tuple[int, Outgoing]]
+    """With the position of the delivery that caused each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What became of the deliveries of one call."""
+
+    folded: int
+    quarantined: Sequence[Quarantined]
+    parked: Sequence[str]
+
+
+class Folder:
+    """Folds deliveries of one log with one reading."""
+
+    def __init__(self, *, log: str, reading: Reading) -> None:
+        self._log = log
+        self._reading = reading
+
+    async def apply(
+        self,
+        connection: Connection,
+        deliveries: Iterable[Delivery],
+        *,
+        generation: int,
+        retrying: bool = False,
+    ) -> Applied:
+        """Fold `deliveries`, in log order. `retrying` admits those whose row has no root.
+
+        Raises what asyncpg raises for anything but a refused datum.
+        """
+        pending, quarantined = self._read(deliveries, retrying=retrying)
+        stored = await store.load(connection, list(pending))
+        folded: list[_Folded] = []
+        parked: list[tuple[_Pending, str]] = []
+        for one in pending.values():
+            before = stored[one.root]
+            if before.parked:
+                parked.append((one, "its earlier deliveries wait"))
+                continue
+            try:
+                folded.append(self._fold(one, before.timeline, generation))
+            except Exception as error:  # noqa: BLE001  Any fault of one root's fold: the others go on.
+                parked.append((one, f"its fold failed: {place_of(error)}"))
+        parked += await self._write(connection, folded)
+        for one, reason in parked:
+            await self._park(connection, one, reason)
+        await store.quarantine(connection, self._log, quarantined)
+        await append_events(connection, [self._quarantine_event(one) for one in quarantined])
+        for unread in quarantined:
+            telemetry.PROJECTOR_QUARANTINED.labels(provider=unread.provider).inc()
+        return Applied(
+            folded=sum(len(one.facts) for one in pending.values()) - sum(len(one.facts) for one, _ in parked),
+            quarantined=quarantined,
+            parked=[one.root for one, _ in parked],
+        )
+
+    def _read(
+        self, deliveries: Iterable[Delivery], *, retrying: bool
+    ) -> tuple[dict[str, _Pending], list[Quarantined]]:
+        pending: dict[str, _Pending] = {}
+        quarantined: list[Quarantined] = []
+        for delivery in deliveries:
+            try:
+                fact = interpret(delivery, self._reading, retrying=retrying)
+            except Unreadable as error:
+                quarantined.append(self._quarantined(delivery, error.reason))
+                continue
+            except Exception as error:  # noqa: BLE001  An adapter's fault: nothing is lost.
+                logger.error("projector.adapter_failed", position=delivery.position, error=place_of(error))
+                quarantined.append(self._quarantined(delivery, f"the adapter failed: {type(error).__name__}"))
+                continue
+            one = pending.get(fact.root)
+            if one is None:
+                one = pending[fact.root] = _Pending(fact.root, partition_of(fact.root))
+            one.deliveries.append(delivery)
+            one.facts.append(fact)
+        return pending, quarantined
+
+    def _quarantined(self, delivery: Delivery, reason: str) -> Quarantined:
+        return Quarantined(
+            position=delivery.position,
+            partition=partition_of(routing_key(delivery.root, delivery.position)),
+            source=delivery.source,
+            provider=delivery.provider,
+            root=delivery.root,
+            reason=reason,
+        )
+
+    def _fold(self, pending: _Pending, timeline: bytes | None, generation: int) -> _Folded:
+        root = Root.decode(pending.root, timeline)
+        events: list[tuple[int, Outgoing]] = []
+        for delivery, fact in zip(pending.deliveries, pending.facts, strict=True):
+            # One at a time, whatever the batch: so the events do not depend on how Kafka cut it.
+            after = root.join(fact)
+            events += [
+                (delivery.position, event)
+                for event in outgoing(
+                    root, after, fact=fact, delivery=delivery, log=self._log, generation=generation
+                )
+            ]
+            root = after
+        row = FoldedRoot(
+            root=pending.root,
+            partition=pending.partition,
+            facts=root.facts,
+            timeline=root.encode(),
+            states=root.states,
+        )
+        return _Folded(pending, row, events)
+
+    async def _write(self, connection: Connection, folded: Sequence[_Folded]) -> list[tuple[_Pending, str]]:
+        """Write `folded`; those that Postgres refuses, found by halving, come back to be parked."""
+        if not folded:
+            return []
+        try:
+            # A savepoint: what Postgres refuses must not take the rest of the batch with it.
+            async with connection.transaction():
+                await store.save(connection, [one.row for one in folded])
+                events = sorted((event for one in folded for event in one.events), key=_position)
+                await append_events(connection, [self._event(event) for _, event in events])
+            return []
+        except _DATA_ERRORS as error:
+            if len(folded) == 1:
+                return [(folded[0].pending, f"Postgres refuses its rows ({error.sqlstate})")]
+        middle = len(folded) // 2
+        return await self._write(connection, folded[:middle]) + await self._write(connection, folded[middle:])
+
+    async def _park(self, connection: Connection, pending: _Pending, reason: str) -> None:
+        await store.park(
+            connection,
+            root=pending.root,
+            log=self._log,
+            partition=pending.partition,
+            positions=pending.positions,
+            reason=reason,
+        )
+        telemetry.PROJECTOR_PARKED.inc()
+        logger.error(
+            "projector.parked", partition=pending.partition, positions=pending.positions, reason=reason
+        )
+
+    def _event(self, event: Outgoing) -> NewEvent:
+        return NewEvent(
+            topic=event.topic,
+            key=event.key,
+            partition_key=event.partition_key,
+            event_id=event.id,
+            headers=orjson.dumps(
+                {
+                    "ce_specversion": "1.0",
+                    "ce_id": event.id,
+                    "ce_source": f"/recibo/{self._log}",
+                    "ce_type": event.type,
+                    "ce_subject": event.subject,
+                    "ce_time": event.time,
+                    "ce_partitionkey": event.partition_key,
+                    "ce_sequence": event.sequence,
+                    "content-type": "application/json",
+                }
+            ).decode(),
+            value=event.data,
+        )
+
+    def _quarantine_event(self, one: Quarantined) -> NewEvent:
+        name = receipt(self._log, one.position)
+        key = routing_key(one.root, one.position)
+        return NewEvent(
+            topic=topics.QUARANTINE,
+            key=key,
+            partition_key=key,
+            event_id=f"{name}/quarantined",
+            headers=orjson.dumps(
+                {
+                    "ce_specversion": "1.0",
+                    "ce_id": f"{name}/quarantined",
+                    "ce_source": f"/recibo/{self._log}",
+                    "ce_type": "delivery.quarantined",
+                    "ce_subject": name,
+                    "ce_partitionkey": key,
+                    "content-type": "application/json",
+                }
+            ).decode(),
+            value=orjson.dumps(
+                {
+                    "receipt": name,
+                    "source": one.source,
+                    "provider": one.provider,
+                    "root": one.root,
+                    "reason": one.reason,
+                }
+            ),
+        )
+
+
+def place_of(error: Exception) -> str:
+    """What was raised and where, `ValueError at orders.py:120`: its text may hold personal data."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    where = "" if frame is None else f" at {Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno}"
+    return type(error).__name__ + where
+
+
+def _position(event: tuple[int, Outgoing]) -> int:
+    return event[0]

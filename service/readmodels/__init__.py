@@ -1,0 +1,1 @@
+"""How state is stored and loaded: one table per aggregate, one row per root's timeline."""

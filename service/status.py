@@ -1,0 +1,121 @@
+"""How far everything is, for an operator at 3 a.m.: asked of both servers, at one look.
+
+A server that is away is part of the answer, not an error.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+from aiokafka.errors import KafkaError
+
+from service.errors import TransientError
+from service.kafka import checkpoint, topics
+from service.kafka.checkpoint import Checkpoint
+from service.kafka.consumer import reader
+from service.postgres import connect, sorted_errors, statement
+from service.settings import Settings
+
+_TIMEOUT_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """What Postgres says."""
+
+    deliveries: int
+    """The log's head: the last delivery's position."""
+    events: int
+    quarantined: int
+    parked: int
+    folded: Mapping[int, int]
+    """Partition → log position up to which it is folded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """Both servers' answers; null for one that is away."""
+
+    store: Store | None
+    published: Mapping[str, Checkpoint | None] | None
+    """Stream → what the relay has published of it; null for one that was never published."""
+    faults: Sequence[str] = ()
+    """Why a part is missing, a line each."""
+
+    def relay_lag(self, stream: str) -> int | None:
+        """Rows of `deliveries` or `events` that are not in Kafka yet; null if that cannot be told."""
+        if self.store is None or self.published is None:
+            return None
+        found = self.published[stream]
+        head = self.store.deliveries if stream == "deliveries" else self.store.events
+        return head - (0 if found is None else found.position)
+
+    def projector_lag(self) -> int | None:
+        """Positions between what is published and the partition that is furthest behind it."""
+        if self.store is None or self.published is None:
+            return None
+        found = self.published["deliveries"]
+        if found is None:
+            return 0
+        last = found.last.get(topics.RAW, {})
+        behind = [
+            self.store.folded.get(at, 0) for at, end in last.items() if self.store.folded.get(at, 0) < end
+        ]
+        return found.position - min(behind) if behind else 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything received is published, folded, and told to the world."""
+        return (self.relay_lag("deliveries"), self.projector_lag(), self.relay_lag("events")) == (0, 0, 0)
+
+
+async def ask(settings: Settings) -> Status:
+    """The status of log `settings.log_name`, within ten seconds a server."""
+    faults: list[str] = []
+    store, published = await asyncio.gather(_store(settings, faults), _published(settings, faults))
+    return Status(store=store, published=published, faults=faults)
+
+
+async def _store(settings: Settings, faults: list[str]) -> Store | None:
+    try:
+        connection = await connect(settings.database.url, application="status")
+        try:
+            with sorted_errors(lost=TransientError):
+                row = await connection.fetchrow(
+                    statement(Path(__file__).parent, "status"), settings.log_name, timeout=_TIMEOUT_S
+                )
+        finally:
+            connection.terminate()
+    except TransientError as error:
+        faults.append(str(error))
+        return None
+    assert row is not None
+    return Store(
+        deliveries=row["deliveries"],
+        events=row["events"],
+        quarantined=row["quarantined"],
+        parked=row["parked"],
+        folded={int(at): position for at, position in orjson.loads(row["folded"] or "{}").items()},
+    )
+
+
+async def _published(settings: Settings, faults: list[str]) -> Mapping[str, Checkpoint | None] | None:
+    kafka = settings.kafka
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            await topics.check(kafka.bootstrap, kafka.topic_prefix)
+            async with reader(kafka.bootstrap) as consumer:
+                return {
+                    stream: await checkpoint.read(
+                        consumer, prefix=kafka.topic_prefix, log=settings.log_name, stream=stream
+                    )
+                    for stream in checkpoint.PARTITION_OF_STREAM
+                }
+    except TransientError as error:
+        faults.append(str(error))
+    except (KafkaError, TimeoutError) as error:
+        faults.append(f"Kafka at {kafka.bootstrap} does not answer ({type(error).__name__})")
+    return None

@@ -1,0 +1,53 @@
+"""The servers that integration and guarantee tests share."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from service import telemetry
+from service.kafka import topics
+from service.localstack import LOCAL, Stack, running
+from tests.servers import Kafka, fresh_database, fresh_prefix
+
+
+@pytest.fixture(scope="session", autouse=True)
+def logging_is_the_tests_own() -> Iterator[None]:
+    """No command that a test runs in this process silences the log lines that other tests look at."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(telemetry, "configure", lambda **_: None)
+        yield
+
+
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """One Postgres and one Kafka for the whole run, in a folder of its own that stays when a test failed."""
+    _remove_folders_of_ended_runs()
+    folder = LOCAL / f"test-{os.getpid()}"
+    with running(folder) as servers:
+        yield servers
+    if not request.session.testsfailed:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+async def database_url(stack: Stack) -> AsyncIterator[str]:
+    """The URL, as owner, of a migrated database that only this test uses."""
+    async with fresh_database(stack.database_url) as url:
+        yield url
+
+
+@pytest.fixture
+async def kafka(stack: Stack) -> Kafka:
+    """All topics, under a prefix that only this test uses."""
+    prefix = fresh_prefix()
+    await topics.create(stack.kafka_bootstrap, prefix)
+    return Kafka(bootstrap=stack.kafka_bootstrap, prefix=prefix)
+
+
+def _remove_folders_of_ended_runs() -> None:
+    for folder in LOCAL.glob("test-*"):
+        if not Path("/proc", folder.name.removeprefix("test-")).exists():
+            shutil.rmtree(folder)

@@ -1,0 +1,74 @@
+"""A database and topics of a test's own, on the shared servers."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+from service import migrations
+
+_TEMPLATE = "recibo_template"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kafka:
+    """Topics of a test's own: where, and under which prefix."""
+
+    bootstrap: str
+    prefix: str
+
+
+def database_named(url: str, name: str) -> str:
+    """`url` with another database."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+@asynccontextmanager
+async def fresh_database(server_url: str) -> AsyncIterator[str]:
+    """The URL, as owner, of a migrated database that nobody else uses; dropped afterwards."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    admin = await asyncpg.connect(server_url)
+    try:
+        await _make_template(admin, server_url)
+        await admin.execute(f'create database {name} template "{_template_name()}"')
+        try:
+            yield database_named(server_url, name)
+        finally:
+            await admin.execute(f"drop database {name} with (force)")
+    finally:
+        await admin.close()
+
+
+def _template_name() -> str:
+    # Named by what it holds: a changed migration makes another template, on a server that stays up.
+    digest = "".join(migration.sha256 for migration in migrations.migrations())
+    return f"{_TEMPLATE}_{uuid.uuid5(uuid.NAMESPACE_OID, digest).hex[:12]}"
+
+
+async def _make_template(admin: "asyncpg.Connection[asyncpg.Record]", server_url: str) -> None:
+    name = _template_name()
+    await admin.execute("select pg_advisory_lock(1)")
+    try:
+        if await admin.fetchval("select 1 from pg_database where datname = $1", name):
+            return
+        await admin.execute(f'create database "{name}"')
+        await migrations.migrate(database_named(server_url, name))
+    finally:
+        await admin.execute("select pg_advisory_unlock(1)")
+
+
+def fresh_prefix() -> str:
+    """A prefix of topics, groups and transactional ids that nobody else uses."""
+    return f"t{uuid.uuid4().hex[:10]}."
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], *, what: str, timeout_s: float = 30.0) -> None:
+    """Wait until the awaitable `condition()` is true; fail with `what` if it does not become so."""
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    while not await condition():
+        assert asyncio.get_running_loop().time() < deadline, f"not within {timeout_s} s: {what}"
+        await asyncio.sleep(0.02)

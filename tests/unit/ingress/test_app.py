@@ -1,0 +1,573 @@
+"""What senders get, over a real socket: receipts, problems, and never a wrong word in between."""
+
+import asyncio
+import dataclasses
+import gzip
+import hashlib
+import hmac
+import ipaddress
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+
+import aiohttp
+import orjson
+import pytest
+import structlog
+
+from projections.facts import Unreadable
+from service.checks import AddressCheck, AuthorizationCheck, HmacCheck, UrlTokenCheck
+from service.declarations import Secret
+from service.errors import TransientError
+from service.ingress.headers import WITHHELD
+from service.settings import HEADERS_ALWAYS_KEPT, IngressSettings, Source
+from tests.ingresses import Ingress, running_ingress
+from tests.unit.ingress.log_fake import LogFake
+
+SECRET = "the-secret-of-the-tests"
+BODY = b'{"id": "7"}'
+LIMIT = 1_048_576
+SETTINGS = IngressSettings(port=0)
+IMPATIENT = IngressSettings(port=0, body_timeout_s=0.2)
+
+_LIVE = (Secret(SECRET.encode()),)
+SOURCES = (
+    Source(name="open", provider="gen", account="main", checks=()),
+    Source(name="tokened", provider="gen", account="main", checks=(AuthorizationCheck(secrets=_LIVE),)),
+    Source(name="in-url", provider="barte", account="in-url", checks=(UrlTokenCheck(secrets=_LIVE),)),
+    Source(
+        name="signed",
+        provider="admin",
+        account="signed",
+        checks=(
+            HmacCheck(
+                header="x-signature",
+                algorithm="sha256",
+                encoding="hex",
+                prefix="sha256=",
+                secrets=_LIVE,
+                timestamp_header=None,
+                window_s=300,
+                signed="body",
+            ),
+            UrlTokenCheck(secrets=_LIVE),
+        ),
+        headers_kept=HEADERS_ALWAYS_KEPT | {"x-request-id"},
+    ),
+    Source(
+        name="elsewhere",
+        provider="gen",
+        account="elsewhere",
+        checks=(AddressCheck(allow=(ipaddress.ip_network("203.0.113.0/24"),)),),
+    ),
+)
+
+
+def root_of(provider: str, account: str, document: object, kind: str | None) -> str:
+    assert isinstance(document, dict)
+    if "id" not in document:
+        raise Unreadable("id: missing")
+    return f"{account}:order:{document['id']}"
+
+
+Starter = Callable[[IngressSettings], AbstractAsyncContextManager[Ingress]]
+
+
+@pytest.fixture
+def log() -> LogFake:
+    return LogFake()
+
+
+@pytest.fixture
+def start(log: LogFake) -> Starter:
+    return lambda settings: running_ingress(SOURCES, append=log.append, root_of=root_of, settings=settings)
+
+
+@pytest.fixture
+async def ingress(start: Starter) -> AsyncIterator[Ingress]:
+    async with start(SETTINGS) as running:
+        yield running
+
+
+@pytest.fixture
+async def impatient(start: Starter) -> AsyncIterator[Ingress]:
+    """One that does not wait long for the rest of a body."""
+    async with start(IMPATIENT) as running:
+        yield running
+
+
+@pytest.fixture
+async def http(ingress: Ingress) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(ingress.url) as session:
+        yield session
+
+
+def request_of(path: str, body: bytes, *headers: bytes, method: bytes = b"POST") -> bytes:
+    head = b"\r\n".join([method + b" " + path.encode() + b" HTTP/1.1", b"Host: recibo", *headers])
+    return head + b"\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body
+
+
+def status_of(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+def document_of(answer: bytes) -> Mapping[str, object]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"application/problem+json" in head
+    document = orjson.loads(body)
+    assert isinstance(document, dict)
+    return document
+
+
+class TestReceipts:
+    async def test_a_stored_delivery_gets_its_position_as_receipt(
+        self, http: aiohttp.ClientSession, log: LogFake
+    ) -> None:
+        async with http.post("/webhooks/open", data=BODY) as first:
+            assert (first.status, await first.json()) == (200, {"receipt": "main-1"})
+        async with http.post("/webhooks/open", data=BODY) as second:
+            assert await second.json() == {"receipt": "main-2"}
+
+        assert [row.body for row in log.rows] == [BODY, BODY]
+
+    async def test_a_row_holds_all_that_is_known_of_the_delivery(
+        self, http: aiohttp.ClientSession, log: LogFake
+    ) -> None:
+        headers = {
+            "X-Signature": "sha256=" + hmac.new(SECRET.encode(), BODY, "sha256").hexdigest(),
+            "X-Request-Id": "r-1",
+            "Content-Type": "application/json",
+            "User-Agent": "provider/1",
+        }
+
+        async with http.post(
+            f"/webhooks/signed?token={SECRET}&kind=withdraw", data=BODY, headers=headers
+        ) as answer:
+            assert answer.status == 200
+
+        (row,) = log.rows
+        assert (row.source, row.account, row.provider) == ("signed", "signed", "admin")
+        assert (row.root, row.kind, row.trust) == ("signed:order:7", "withdraw", "hmac+url_token")
+        assert (row.remote_ip, row.body, row.body_sha256) == (
+            "127.0.0.1",
+            BODY,
+            hashlib.sha256(BODY).digest(),
+        )
+        assert row.received_at.tzinfo is not None
+        stored = orjson.loads(row.headers)
+        assert stored["x-signature"] == WITHHELD
+        assert stored["x-request-id"] == "r-1"
+        assert stored["user-agent"] == "provider/1"
+        assert SECRET not in row.headers
+
+    @pytest.mark.parametrize(
+        ("query", "kind"),
+        [
+            ("kind=withdraw", "withdraw"),
+            ("kind=Withdraw", None),
+            ("kind=", None),
+            ("kind=" + "a" * 33, None),
+            ("kind=a&kind=b", None),
+            ("kind=a%00", None),
+            ("kind=%FF", None),
+            ("other=a", None),
+            ("&&=;%", None),
+        ],
+    )
+    async def test_kind_is_the_urls_marker_or_null(
+        self, query: str, kind: str | None, ingress: Ingress, log: LogFake
+    ) -> None:
+        answer = await ingress.exchange(request_of(f"/webhooks/open?{query}", BODY))
+
+        assert status_of(answer) == 200
+        assert log.rows[0].kind == kind
+
+    @pytest.mark.parametrize(
+        ("body", "reason"),
+        [
+            (b"status=PAID", "body: not JSON"),
+            (b"\xff\xfe", "body: not UTF-8"),
+            (b"[]", "body: not a JSON object"),
+            (b"{}", "id: missing"),
+        ],
+    )
+    async def test_what_has_no_root_is_stored_and_said_to_be_quarantined(
+        self, body: bytes, reason: str, http: aiohttp.ClientSession, log: LogFake
+    ) -> None:
+        async with http.post("/webhooks/open", data=body) as answer:
+            assert answer.status == 200
+            assert await answer.json() == {"receipt": "main-1", "status": "quarantined", "reason": reason}
+
+        assert (log.rows[0].body, log.rows[0].root) == (body, None)
+
+    async def test_what_postgres_takes_only_stripped_is_said_to_be_quarantined(
+        self, http: aiohttp.ClientSession, log: LogFake
+    ) -> None:
+        log.stripped = frozenset({0})
+
+        async with http.post("/webhooks/open", data=BODY) as answer:
+            assert (await answer.json())["status"] == "quarantined"
+
+    async def test_odd_headers_are_stored_escaped(self, ingress: Ingress, log: LogFake) -> None:
+        odd = request_of(
+            "/webhooks/open", BODY, b"User-Agent: caf\xe9 \\", b"X-Odd: \xff", b"Date: a", b"Date: b"
+        )
+
+        answer = await ingress.exchange(odd)
+
+        assert status_of(answer) == 200
+        stored = orjson.loads(log.rows[0].headers)
+        assert stored["user-agent"] == "caf\\xe9 \\\\"
+        assert stored["date"] == "a, b"
+        assert stored["x-odd"] == WITHHELD
+
+    async def test_requests_on_one_connection_are_answered_in_order(self, ingress: Ingress) -> None:
+        kept = request_of("/webhooks/open", BODY).replace(b"Connection: close\r\n", b"")
+
+        answer = await ingress.exchange(kept + kept + request_of("/webhooks/open", BODY))
+
+        assert [b"main-%d" % n in answer for n in (1, 2, 3)] == [True] * 3
+        assert answer.index(b"main-1") < answer.index(b"main-2") < answer.index(b"main-3")
+
+    async def test_a_source_behind_a_trusted_proxy_is_known_by_its_own_address(
+        self, start: Starter, log: LogFake
+    ) -> None:
+        trusting = dataclasses.replace(SETTINGS, trusted_proxies=(ipaddress.ip_network("127.0.0.0/8"),))
+
+        async with start(trusting) as ingress:
+            allowed = await ingress.exchange(
+                request_of("/webhooks/elsewhere", BODY, b"X-Forwarded-For: 1.2.3.4, 203.0.113.9")
+            )
+            invented = await ingress.exchange(
+                request_of("/webhooks/elsewhere", BODY, b"X-Forwarded-For: 203.0.113.9, 1.2.3.4")
+            )
+
+        assert (status_of(allowed), status_of(invented)) == (200, 403)
+        assert [row.remote_ip for row in log.rows] == ["203.0.113.9"]
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("path", "headers", "status"),
+        [
+            ("/webhooks/tokened", {}, 401),
+            ("/webhooks/tokened", {"Authorization": "Bearer wrong"}, 401),
+            ("/webhooks/tokened", {"Authorization": SECRET}, 200),
+            ("/webhooks/tokened", {"Authorization": f"Bearer {SECRET}"}, 200),
+            ("/webhooks/in-url", {}, 401),
+            ("/webhooks/in-url?token=wrong", {}, 401),
+            (f"/webhooks/in-url?token={SECRET}&token={SECRET}", {}, 401),
+            (f"/webhooks/in-url?token={SECRET}", {}, 200),
+            (f"/webhooks/in-url/{SECRET}", {}, 200),
+            ("/webhooks/in-url/wrong", {}, 401),
+            (f"/webhooks/in-url/wrong?token={SECRET}", {}, 401),
+            (f"/webhooks/signed?token={SECRET}", {}, 401),
+            (f"/webhooks/signed?token={SECRET}", {"X-Signature": "00" * 32}, 401),
+            ("/webhooks/elsewhere", {}, 403),
+            ("/webhooks/elsewhere", {"X-Forwarded-For": "203.0.113.9"}, 403),
+        ],
+    )
+    async def test_only_who_passes_every_check_gets_in(
+        self, path: str, headers: Mapping[str, str], status: int, http: aiohttp.ClientSession, log: LogFake
+    ) -> None:
+        async with http.post(path, data=BODY, headers=headers) as answer:
+            assert answer.status == status
+            said = await answer.json(content_type=None)
+
+        assert len(log.rows) == (1 if status == 200 else 0)
+        if status != 200:
+            assert sorted(said) == ["status", "title", "type"]
+
+    async def test_no_secret_reaches_a_log_line_or_an_answer(
+        self, ingress: Ingress, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        guess = "a-guess-that-is-somebodys-secret"
+        requests = (
+            request_of(f"/webhooks/in-url/{guess}", BODY),
+            request_of(f"/webhooks/in-url?token={guess}", BODY),
+            request_of("/webhooks/tokened", BODY, f"Authorization: {guess}".encode()),
+            request_of(f"/webhooks/{guess}", BODY),
+            request_of("/webhooks/open", BODY, f"Bad Header {guess}".encode()),
+            f"{guess}\r\n\r\n".encode(),
+        )
+
+        with structlog.testing.capture_logs() as lines:
+            answers = [await ingress.exchange(request) for request in requests]
+
+        assert guess not in f"{lines} {answers} {caplog.text}"
+        assert {line["event"] for line in lines} == {"ingress.refused"}
+
+    async def test_a_strangers_body_is_not_read(self, impatient: Ingress) -> None:
+        endless = (
+            b"POST /webhooks/tokened HTTP/1.1\r\nHost: recibo\r\nContent-Length: 900000\r\n\r\nonly this"
+        )
+
+        answer = await impatient.exchange(endless)
+
+        assert status_of(answer) == 401
+        assert b"Connection: close" in answer
+
+    async def test_a_stranger_is_not_told_to_continue(self, impatient: Ingress) -> None:
+        asking = b"POST /webhooks/%b HTTP/1.1\r\nHost: r\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+
+        for name, status in ((b"tokened", 401), (b"nobody", 404)):
+            answer = await impatient.exchange(asking % name)
+            assert status_of(answer) == status
+
+
+class TestProblems:
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/",
+            "/webhooks",
+            "/webhooks/",
+            "/webhooks/nobody",
+            "/webhooks/operator",
+            "/webhooks/open/extra",
+            "/webhooks/in-url/a/b",
+            "/webhooks//open",
+            "/webhooks/open%2F",
+            "/webhooks/%00",
+            "/webhooks/../etc/passwd",
+            "//",
+        ],
+    )
+    async def test_an_unknown_path_is_not_found(self, path: str, ingress: Ingress, log: LogFake) -> None:
+        answer = await ingress.exchange(request_of(path, BODY))
+
+        assert status_of(answer) == 404
+        assert document_of(answer) == {"type": "about:blank", "title": "Not Found", "status": 404}
+        assert log.rows == []
+
+    @pytest.mark.parametrize("method", [b"GET", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"])
+    async def test_any_other_method_is_not_allowed(self, method: bytes, ingress: Ingress) -> None:
+        answer = await ingress.exchange(request_of("/webhooks/tokened", BODY, method=method))
+
+        assert status_of(answer) == 405
+        assert b"Allow: POST" in answer
+        assert document_of(answer)["status"] == 405
+
+    async def test_a_path_that_is_none_is_a_problem_too(self, ingress: Ingress) -> None:
+        answer = await ingress.exchange(request_of("*", b"", method=b"OPTIONS"))
+
+        assert document_of(answer)["status"] == 404
+
+    async def test_an_empty_body_is_refused(self, ingress: Ingress, log: LogFake) -> None:
+        for request in (request_of("/webhooks/open", b""), chunked(b"", size=1)):
+            assert document_of(await ingress.exchange(request))["status"] == 400
+        assert log.rows == []
+
+    @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "GZIP", "identity, gzip", "x"])
+    async def test_a_content_encoding_is_refused(self, encoding: str, ingress: Ingress, log: LogFake) -> None:
+        packed = request_of("/webhooks/open", gzip.compress(BODY), f"Content-Encoding: {encoding}".encode())
+
+        answer = await ingress.exchange(packed)
+
+        assert document_of(answer)["status"] == 415
+        assert log.rows == []
+
+    async def test_identity_is_no_encoding(self, ingress: Ingress, log: LogFake) -> None:
+        answer = await ingress.exchange(request_of("/webhooks/open", BODY, b"Content-Encoding: identity"))
+
+        assert status_of(answer) == 200
+        assert log.rows[0].body == BODY
+
+    async def test_a_request_that_is_no_http_gets_a_problem(self, ingress: Ingress) -> None:
+        for request in (b"hello\r\n\r\n", request_of("/webhooks/open", BODY, b"no header")):
+            assert document_of(await ingress.exchange(request)) == {
+                "type": "about:blank",
+                "title": "Bad Request",
+                "status": 400,
+            }
+
+    async def test_a_header_over_the_limit_gets_a_problem(self, ingress: Ingress) -> None:
+        answer = await ingress.exchange(request_of("/webhooks/open", BODY, b"X-Long: " + b"x" * 20_000))
+
+        assert document_of(answer)["status"] == 400
+
+    async def test_a_bug_is_a_problem_that_says_nothing(self, ingress: Ingress, log: LogFake) -> None:
+        log.failures = [TransientError("away")]
+        with structlog.testing.capture_logs():
+            answer = await ingress.exchange(request_of("/webhooks/open", BODY))
+
+        assert document_of(answer)["title"] == "Service Unavailable"
+
+    async def test_health_is_json(self, http: aiohttp.ClientSession) -> None:
+        async with http.get("/health") as answer:
+            assert (answer.status, await answer.json()) == (
+                200,
+                {"queued_rows": 0, "queued_bytes": 0, "log": "ok"},
+            )
+
+
+class TestUnavailable:
+    async def test_while_the_log_is_away_the_sender_is_told_when_to_retry(
+        self, http: aiohttp.ClientSession, log: LogFake
+    ) -> None:
+        log.failures = [TransientError("away")]
+
+        async with http.post("/webhooks/open", data=BODY) as answer:
+            assert answer.status == 503
+            assert answer.headers["Retry-After"] == "2"
+            assert answer.content_type == "application/problem+json"
+        async with http.post("/webhooks/open", data=BODY) as again:
+            assert again.status == 200
+
+    async def test_a_full_queue_is_told_at_once(self, start: Starter, log: LogFake) -> None:
+        log.open.clear()
+
+        async with start(dataclasses.replace(SETTINGS, queue_rows_max=1)) as ingress:
+            waiting = [asyncio.create_task(ingress.exchange(request_of("/webhooks/open", BODY)))]
+            await log.entered.wait()
+            waiting.append(asyncio.create_task(ingress.exchange(request_of("/webhooks/open", BODY))))
+            while ingress.batch.health()["queued_rows"] != 1:
+                await ingress.exchange(request_of("/health", b"", method=b"GET"))
+            refused = await ingress.exchange(request_of("/webhooks/open", BODY))
+            log.open.set()
+            answers = await asyncio.gather(*waiting)
+
+        assert status_of(refused) == 503
+        assert b"Retry-After: 2" in refused
+        assert [status_of(answer) for answer in answers] == [200, 200]
+
+
+def chunked(body: bytes, *, size: int, path: str = "/webhooks/open") -> bytes:
+    parts = [body[at : at + size] for at in range(0, len(body), size)]
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: r\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    )
+    return head + b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+
+
+class TestBodies:
+    async def test_a_body_of_exactly_the_limit_is_stored_whole(self, ingress: Ingress, log: LogFake) -> None:
+        whole = bytes(range(256)) * (LIMIT // 256)
+
+        for request in (request_of("/webhooks/open", whole), chunked(whole, size=60_000)):
+            assert status_of(await ingress.exchange(request)) == 200
+
+        assert [row.body == whole for row in log.rows] == [True, True]
+
+    async def test_one_byte_more_is_refused_and_the_sender_sees_why(
+        self, ingress: Ingress, log: LogFake
+    ) -> None:
+        over = b"x" * (LIMIT + 1)
+
+        for request in (request_of("/webhooks/open", over), chunked(over, size=60_000)):
+            answer = await ingress.exchange(request)
+            assert document_of(answer)["status"] == 413
+        assert log.rows == []
+
+    async def test_a_declared_length_over_the_limit_is_refused_before_the_body_comes(
+        self, impatient: Ingress
+    ) -> None:
+        head = (
+            b"POST /webhooks/open HTTP/1.1\r\nHost: r\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n"
+        )
+
+        answer = await impatient.exchange(head % (LIMIT + 1))
+
+        assert status_of(answer) == 413
+
+    async def test_who_asks_is_told_to_continue(self, ingress: Ingress, log: LogFake) -> None:
+        head = request_of("/webhooks/open", BODY, b"Expect: 100-continue").removesuffix(BODY)
+        reader, writer = await asyncio.open_connection("127.0.0.1", ingress.port)
+        writer.write(head)
+
+        told = await reader.readuntil(b"\r\n\r\n")
+        writer.write(BODY)
+        answer = await reader.read()
+        writer.close()
+
+        assert told == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert status_of(answer) == 200
+        assert log.rows[0].body == BODY
+
+    async def test_a_body_in_many_pieces_is_stored_whole(self, ingress: Ingress, log: LogFake) -> None:
+        request = request_of("/webhooks/open", BODY)
+
+        answer = await ingress.exchange(*(request[at : at + 7] for at in range(0, len(request), 7)))
+
+        assert status_of(answer) == 200
+        assert log.rows[0].body == BODY
+
+    async def test_half_a_body_is_never_stored(self, ingress: Ingress, log: LogFake) -> None:
+        request = request_of("/webhooks/open", BODY)
+        whole_chunks = chunked(BODY, size=4)
+
+        with structlog.testing.capture_logs() as lines:
+            for half in (request[:-3], whole_chunks[:-8], request[:30]):
+                _, writer = await asyncio.open_connection("127.0.0.1", ingress.port)
+                writer.write(half)
+                await writer.drain()
+                writer.close()
+                await writer.wait_closed()
+            after = await ingress.exchange(request_of("/webhooks/open", b'{"id": "after"}'))
+
+        assert status_of(after) == 200
+        assert [row.body for row in log.rows] == [b'{"id": "after"}']
+        assert [line for line in lines if line["log_level"] != "debug"] == []
+
+    async def test_a_body_that_takes_too_long_is_given_up(self, impatient: Ingress, log: LogFake) -> None:
+        answer = await impatient.exchange(request_of("/webhooks/open", BODY)[:-3])
+
+        assert document_of(answer)["status"] == 408
+        assert log.rows == []
+
+    @pytest.mark.parametrize(
+        "broken", [b"zz\r\n{}\r\n0\r\n\r\n", b"2\r\n{}xx0\r\n\r\n", b"-2\r\n{}\r\n0\r\n\r\n"]
+    )
+    async def test_broken_framing_is_refused(self, broken: bytes, ingress: Ingress, log: LogFake) -> None:
+        head = b"POST /webhooks/open HTTP/1.1\r\nHost: r\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+        with structlog.testing.capture_logs() as lines:
+            answer = await ingress.exchange(head, broken)
+
+        assert document_of(answer)["status"] == 400
+        assert log.rows == []
+        assert lines == []
+
+
+class TestStopping:
+    async def test_what_was_accepted_is_answered_and_nothing_new_is(
+        self, start: Starter, log: LogFake
+    ) -> None:
+        log.open.clear()
+        async with start(SETTINGS) as ingress:
+            waiting = asyncio.create_task(ingress.exchange(request_of("/webhooks/open", BODY)))
+            await log.entered.wait()
+
+            ingress.stopping.set()
+            while await ingress.accepts():
+                pass
+            log.open.set()
+            answer = await waiting
+            await ingress.stopped
+
+        assert status_of(answer) == 200
+        assert len(log.rows) == 1
+
+    async def test_a_log_that_hangs_does_not_hold_it_up_for_ever(self, start: Starter, log: LogFake) -> None:
+        log.open.clear()
+        async with start(dataclasses.replace(SETTINGS, drain_timeout_s=0.1)) as ingress:
+            waiting = asyncio.create_task(ingress.exchange(request_of("/webhooks/open", BODY)))
+            await log.entered.wait()
+
+            with structlog.testing.capture_logs() as lines:
+                ingress.stopping.set()
+                await ingress.stopped
+
+        assert await waiting == b""
+        assert "ingress.drain_given_up" in [line["event"] for line in lines]
+
+    async def test_an_idle_connection_does_not_hold_it_up(self, start: Starter) -> None:
+        async with start(SETTINGS) as ingress:
+            reader, writer = await asyncio.open_connection("127.0.0.1", ingress.port)
+            writer.write(request_of("/webhooks/open", BODY).replace(b"Connection: close\r\n", b""))
+            await reader.readuntil(b"main-1")
+
+            ingress.stopping.set()
+            await asyncio.wait_for(ingress.stopped, SETTINGS.drain_timeout_s)
+            writer.close()

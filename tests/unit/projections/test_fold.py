@@ -1,0 +1,84 @@
+"""Reading a delivery against its row, and the version of the fold."""
+
+import pytest
+
+from projections.facts import Reading, Unreadable
+from projections.fold import Root, fold_version, interpret
+from tests.deliveries import admin_payment
+from tests.facts import ORDER, delivery, empty_root, fact
+
+READING = Reading()
+BODY = admin_payment("o-1", "APPROVED").body
+
+
+def test_a_delivery_of_its_rows_root_is_read() -> None:
+    read = interpret(delivery(1, body=BODY), READING)
+
+    assert (read.root, read.status) == (ORDER, "paid")
+
+
+def test_a_delivery_that_names_another_root_than_its_row_is_unreadable_for_ever() -> None:
+    elsewhere = delivery(1, root="shop:order:o-2", body=BODY)
+
+    for retrying in (False, True):
+        with pytest.raises(Unreadable, match="root: "):
+            interpret(elsewhere, READING, retrying=retrying)
+
+
+def test_a_row_without_a_root_is_folded_by_retry_alone() -> None:
+    rootless = delivery(1, root=None, body=BODY)
+
+    with pytest.raises(Unreadable, match="root: "):
+        interpret(rootless, READING)
+
+    assert interpret(rootless, READING, retrying=True).root == ORDER
+
+
+def test_no_reason_names_a_root() -> None:
+    with pytest.raises(Unreadable) as raised:
+        interpret(delivery(1, root="shop:order:o-2", body=BODY), READING)
+
+    assert "o-1" not in raised.value.reason
+    assert "o-2" not in raised.value.reason
+
+
+def test_a_root_without_facts_has_no_states() -> None:
+    root = empty_root()
+
+    assert (root.facts, root.states.order, root.states.disputes) == (0, None, ())
+
+
+def test_a_repeat_leaves_the_root_itself() -> None:
+    root = empty_root().join(fact("paid", 1))
+
+    assert root.join(fact("paid", 1)) is root
+
+
+def test_a_stored_root_has_the_states_that_it_had() -> None:
+    root = empty_root().join(fact("paid", 1)).join(fact("charged_back", 2))
+
+    assert Root.decode(ORDER, root.encode()) == root
+
+
+def test_the_fold_version_changes_with_every_setting_that_is_read() -> None:
+    versions = {
+        fold_version(reading)
+        for reading in (
+            Reading(),
+            Reading(barte_zone="UTC"),
+            Reading(payer_key=b""),
+            Reading(payer_key=b"one"),
+            Reading(payer_key=b"two"),
+        )
+    }
+
+    assert len(versions) == 5
+    assert fold_version(Reading()) == fold_version(Reading())
+
+
+def test_the_fold_version_does_not_show_the_key() -> None:
+    version = fold_version(Reading(payer_key=b"correct horse battery"))
+
+    assert version.startswith("1-")
+    assert len(version) == len("1-") + 12
+    assert "correct" not in version
