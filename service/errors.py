@@ -12,6 +12,7 @@ No message carries a secret, a header's value or a part of a body.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 
 class ReciboError(Exception):
@@ -36,6 +37,11 @@ class DatumRefusedError(PermanentError):
 
 class TransientError(ReciboError):
     """A store is away or busy: back off, then try again."""
+
+    def __init__(self, message: str, *, store: Literal["postgres", "kafka"] | None = None) -> None:
+        super().__init__(message)
+        self.store = store
+        """Which one, where that is known."""
 
 
 class OutcomeUnknownError(TransientError):

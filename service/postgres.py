@@ -6,7 +6,7 @@ not hang on a DSN: that role has no right to change or remove a row of it.
 
 import functools
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -46,15 +46,24 @@ async def connect(url: str, *, application: str, timeout_s: float = 5.0) -> Conn
 
 
 @asynccontextmanager
-async def pool(url: str, *, application: str, size_max: int) -> AsyncIterator[Pool]:
-    """A pool as the service's role. It opens connections as needed: Postgres may be away at first."""
+async def pool(
+    url: str, *, application: str, size_max: int, statement_timeout_s: float = 0.0
+) -> AsyncIterator[Pool]:
+    """A pool as the service's role. It opens connections as needed: Postgres may be away at first.
+
+    The server itself gives up a statement after `statement_timeout_s` (0: never), and then says that
+    nothing of it happened, which a client that gives up cannot know. One that does not even say that is
+    given up after twice the time.
+    """
     opened = asyncpg.create_pool(
         url,
         min_size=0,
         max_size=size_max,
         timeout=5.0,
+        command_timeout=2 * statement_timeout_s or None,
         reset=_leave_as_it_is,
-        server_settings=_server_settings(application),
+        server_settings=_server_settings(application)
+        | {"statement_timeout": str(int(statement_timeout_s * 1000))},
     )
     await opened
     try:
@@ -63,6 +72,23 @@ async def pool(url: str, *, application: str, size_max: int) -> AsyncIterator[Po
         # terminate, not close: a connection that hangs must not hold up a shutdown, and every
         # stage has ended its transactions before its pool goes.
         opened.terminate()
+
+
+@asynccontextmanager
+async def borrowed(pool: Pool, *, timeout_s: float) -> AsyncIterator[Connection]:
+    """A connection of `pool`, got within `timeout_s`; thrown away if the caller's work with it fails.
+
+    It may be half dead then, or reach a server that leads no more; and asyncpg would wait, before it gave
+    it back, for an answer that may not come.
+    """
+    async with pool.acquire(timeout=timeout_s) as connection:
+        try:
+            yield connection
+        except BaseException:
+            # Refused by one that asyncpg has taken back already, for it was seen to be closed.
+            with suppress(asyncpg.InterfaceError):
+                connection.terminate()
+            raise
 
 
 @contextmanager
@@ -89,24 +115,32 @@ def sorted_errors(lost: type[TransientError] = OutcomeUnknownError) -> Iterator[
         # Not chained: asyncpg's own text can quote a value, our words cannot.
         raise _sorted(error, lost) from None
     except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-        raise lost(f"the connection to Postgres was lost: {type(error).__name__}") from error
+        raise lost(
+            f"the connection to Postgres was lost: {type(error).__name__}", store="postgres"
+        ) from error
 
 
 def _sorted(error: asyncpg.PostgresError, lost: type[TransientError]) -> Exception:
     state = error.sqlstate or ""
     if isinstance(error, asyncpg.PostgresConnectionError) and state in {"", "08003", "08006", "08007"}:
-        return lost(f"the connection to Postgres was lost ({state or 'no code'})")
+        return lost(f"the connection to Postgres was lost ({state or 'no code'})", store="postgres")
     if state == "22023" and SERVICE_ROLE in str(error):
         # At login: the role to act as is made by the first migration.
-        return TransientError(f"the database has no role {SERVICE_ROLE}: run `recibo migrate`")
+        return TransientError(
+            f"the database has no role {SERVICE_ROLE}: run `recibo migrate`", store="postgres"
+        )
     if state[:2] in _DATUM_CLASSES:
         return DatumRefusedError(f"Postgres refuses a value of the row ({state})")
     if state[:2] in _TRANSIENT_CLASSES:
-        return TransientError(f"Postgres cannot do this now ({state})")
+        return TransientError(f"Postgres cannot do this now ({state})", store="postgres")
     if state == "28P01" or state[:2] in {"28", "3D"}:
-        return TransientError(f"Postgres refuses the login ({state}): see RECIBO_DATABASE_URL")
+        return TransientError(
+            f"Postgres refuses the login ({state}): see RECIBO_DATABASE_URL", store="postgres"
+        )
     if state in _UNMIGRATED:
-        return TransientError(f"the database lacks what this release needs ({state}): run `recibo migrate`")
+        return TransientError(
+            f"the database lacks what this release needs ({state}): run `recibo migrate`", store="postgres"
+        )
     return InvariantError(f"Postgres refuses the statement ({state} {type(error).__name__})")
 
 

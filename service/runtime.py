@@ -89,6 +89,10 @@ async def supervise(roles: Sequence[Role], stopping: asyncio.Event) -> int:
 
 
 def _outcome(task: "asyncio.Task[None]", *, early: bool) -> int:
+    if task.cancelled():
+        # By a library that mixed up its own tasks with ours: nobody here cancels a role.
+        log.error("runtime.role_cancelled", role=task.get_name())
+        return EXIT_FAILED
     error = task.exception()
     if error is not None:
         log.error("runtime.role_failed", role=task.get_name(), exc_info=error)

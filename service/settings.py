@@ -83,9 +83,8 @@ class IngressSettings:
     queue_bytes_max: int = 67_108_864
     batch_rows_max: int = 1_000
     batch_bytes_max: int = 8_388_608
-    append_timeout_s: float = 3.0
-    append_attempts_max: int = 2
-    """Appends of one batch whose outcome was unknown, before its senders are told to retry."""
+    append_timeout_s: float = 1.0
+    """For one append; Postgres counts as away after it, and the spill takes the batch."""
     retry_after_s: int = 2
     drain_timeout_s: float = 8.0
     """For the requests under way at SIGTERM."""

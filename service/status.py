@@ -5,13 +5,15 @@ A server that is away is part of the answer, not an error.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import orjson
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
+from projections.delivery import PARTITIONS
 from service.errors import TransientError
 from service.kafka import checkpoint, topics
 from service.kafka.checkpoint import Checkpoint
@@ -33,6 +35,8 @@ class Store:
     parked: int
     folded: Mapping[int, int]
     """Partition → log position up to which it is folded."""
+    drained: Mapping[int, int] = field(default_factory=dict)
+    """Partition of the spill → the next offset to append."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,8 @@ class Status:
     store: Store | None
     published: Mapping[str, Checkpoint | None] | None
     """Stream → what the relay has published of it; null for one that was never published."""
+    spilled: Mapping[int, int] = field(default_factory=dict)
+    """Partition of the spill → its end; empty while Kafka is away."""
     faults: Sequence[str] = ()
     """Why a part is missing, a line each."""
 
@@ -66,17 +72,24 @@ class Status:
         ]
         return found.position - min(behind) if behind else 0
 
+    def to_drain(self) -> int | None:
+        """Spilled deliveries that are not in the log yet; null if that cannot be told."""
+        if self.store is None or self.published is None:
+            return None
+        return sum(max(0, end - self.store.drained.get(at, 0)) for at, end in self.spilled.items())
+
     @property
     def settled(self) -> bool:
-        """Whether everything received is published, folded, and told to the world."""
-        return (self.relay_lag("deliveries"), self.projector_lag(), self.relay_lag("events")) == (0, 0, 0)
+        """Whether everything received is in the log, published, folded, and told to the world."""
+        lags = (self.to_drain(), self.relay_lag("deliveries"), self.projector_lag(), self.relay_lag("events"))
+        return lags == (0, 0, 0, 0)
 
 
 async def ask(settings: Settings) -> Status:
     """The status of log `settings.log_name`, within ten seconds a server."""
     faults: list[str] = []
-    store, published = await asyncio.gather(_store(settings, faults), _published(settings, faults))
-    return Status(store=store, published=published, faults=faults)
+    store, (published, spilled) = await asyncio.gather(_store(settings, faults), _kafka(settings, faults))
+    return Status(store=store, published=published, spilled=spilled, faults=faults)
 
 
 async def _store(settings: Settings, faults: list[str]) -> Store | None:
@@ -98,24 +111,35 @@ async def _store(settings: Settings, faults: list[str]) -> Store | None:
         events=row["events"],
         quarantined=row["quarantined"],
         parked=row["parked"],
-        folded={int(at): position for at, position in orjson.loads(row["folded"] or "{}").items()},
+        folded=_by_partition(row["folded"]),
+        drained=_by_partition(row["drained"]),
     )
 
 
-async def _published(settings: Settings, faults: list[str]) -> Mapping[str, Checkpoint | None] | None:
-    kafka = settings.kafka
+def _by_partition(document: str | None) -> Mapping[int, int]:
+    return {int(at): position for at, position in orjson.loads(document or "{}").items()}
+
+
+async def _kafka(
+    settings: Settings, faults: list[str]
+) -> tuple[Mapping[str, Checkpoint | None] | None, Mapping[int, int]]:
+    """The checkpoints by stream, null while Kafka is away, and the ends of the spill."""
+    bootstrap, prefix = settings.kafka.bootstrap, settings.kafka.topic_prefix
     try:
         async with asyncio.timeout(_TIMEOUT_S):
-            await topics.check(kafka.bootstrap, kafka.topic_prefix)
-            async with reader(kafka.bootstrap) as consumer:
-                return {
+            await topics.check(bootstrap, prefix)
+            async with reader(bootstrap) as consumer:
+                published = {
                     stream: await checkpoint.read(
-                        consumer, prefix=kafka.topic_prefix, log=settings.log_name, stream=stream
+                        consumer, prefix=prefix, log=settings.log_name, stream=stream
                     )
                     for stream in checkpoint.PARTITION_OF_STREAM
                 }
+                spill = [TopicPartition(prefix + topics.SPILL, at) for at in range(PARTITIONS)]
+                ends = await consumer.end_offsets(spill)
+                return published, {at.partition: end for at, end in ends.items()}
     except TransientError as error:
         faults.append(str(error))
     except (KafkaError, TimeoutError) as error:
-        faults.append(f"Kafka at {kafka.bootstrap} does not answer ({type(error).__name__})")
-    return None
+        faults.append(f"Kafka at {bootstrap} does not answer ({type(error).__name__})")
+    return None, {}

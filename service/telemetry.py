@@ -29,7 +29,8 @@ _ROWS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 INGRESS_DELIVERIES: Final = Counter(
     "recibo_ingress_deliveries_total",
     "Deliveries answered, by outcome. `stored` rises: normal. `quarantined`: a sender's format changed or "
-    "is not understood. `unavailable`: the log is away or the queue is full, senders are told to retry.",
+    "is not understood. `unavailable`: log and spill are away or the queue is full, senders are told to "
+    "retry.",
     ["source", "outcome"],
 )
 INGRESS_REFUSED: Final = Counter(
@@ -46,7 +47,7 @@ INGRESS_REJECTED: Final = Counter(
 )
 INGRESS_QUEUE_ROWS: Final = Gauge(
     "recibo_ingress_queue_rows",
-    "Deliveries that wait for the append. Stays high: Postgres is slower than the senders; at its limit "
+    "Deliveries that wait to be kept. Stays high: Postgres is slower than the senders; at its limit "
     "they get 503.",
 )
 INGRESS_QUEUE_BYTES: Final = Gauge(
@@ -59,13 +60,13 @@ INGRESS_BATCH_ROWS: Final = Histogram(
 )
 INGRESS_APPEND_SECONDS: Final = Histogram(
     "recibo_ingress_append_seconds",
-    "Seconds of one append to the log, failures included. Rises: slow disk, lock waits, or Postgres away.",
+    "Seconds until one batch was kept or refused. Rises: slow disk, lock waits, or Postgres going away.",
     buckets=_SECONDS,
 )
 INGRESS_OUTCOME_UNKNOWN: Final = Counter(
     "recibo_ingress_outcome_unknown_total",
-    "Deliveries whose append may or may not have happened. Rises when Postgres restarts; each may be in "
-    "the log twice, which the fold takes as a repeat.",
+    "Deliveries whose append, or whose way into the spill, may or may not have happened. Rises when "
+    "Postgres or Kafka restarts; each may be in the log twice, which the fold takes as a repeat.",
 )
 INGRESS_ROOT_FAILURES: Final = Counter(
     "recibo_ingress_root_failures_total",
@@ -76,6 +77,48 @@ INGRESS_STRIPPED: Final = Counter(
     "recibo_ingress_stripped_total",
     "Deliveries that Postgres took only without root and headers. Rises: somebody sends what text cannot "
     "hold.",
+)
+
+INGRESS_LOG_AWAY: Final = Gauge(
+    "recibo_ingress_log_away",
+    "1 while deliveries go to webhooks.spill instead of the log. Rises: Postgres is away or too slow; "
+    "nothing is lost, mend Postgres.",
+)
+INGRESS_SPILLED: Final = Counter(
+    "recibo_ingress_spilled_total",
+    "Deliveries written to webhooks.spill. Rises while Postgres is away; the drain brings them into the log.",
+)
+INGRESS_SPILL_SECONDS: Final = Histogram(
+    "recibo_ingress_spill_seconds",
+    "Seconds until Kafka had one batch of the spill on disk. Rises: Kafka's disk or replication is slow.",
+    buckets=_SECONDS,
+)
+
+# The drain of the spill.
+
+DRAIN_APPENDED: Final = Counter(
+    "recibo_drain_appended_total",
+    "Spilled deliveries appended to the log. Rises after Postgres was away. Stands still while some wait: "
+    "see the log lines of the drain.",
+)
+DRAIN_WAITING: Final = Gauge(
+    "recibo_drain_waiting",
+    "Spilled deliveries that are not in the log yet, as of the drain's last look. Stays up with Postgres "
+    "back: no drain runs, or it is too slow.",
+)
+DRAIN_MISSING: Final = Counter(
+    "recibo_drain_missing_total",
+    "Offsets of webhooks.spill that Kafka no longer had when they were to be drained. Any rise is a loss: "
+    "somebody deleted records, or Kafka lost what it had acknowledged.",
+)
+
+# Every role.
+
+WAITING: Final = Gauge(
+    "recibo_waiting",
+    "1 while a role waits for a store (postgres, kafka) that is away. Stays 1 while the store is well: the "
+    "role cannot reach it, or its login is refused.",
+    ["role", "store"],
 )
 
 # The log.
@@ -189,6 +232,9 @@ def configure(*, level: str = "info") -> None:
     )
     # Libraries speak up from warnings on: their chatter at info is about every connection.
     logging.basicConfig(handlers=[handler], level=max(threshold, logging.WARNING), force=True)
+    if threshold > logging.DEBUG:
+        # While Kafka is away aiokafka has ten errors a second to tell; the roles say it once.
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 def describe_exception(_logger: object, _method: str, event: Event) -> Event:

@@ -1,6 +1,30 @@
-"""Waiting that a shutdown can end."""
+"""Waiting: for a time that a shutdown can end, and for a store that is away.
+
+A store that is away stops no stage. It tries again, at first soon, then ever more seldom up to a cap,
+and with jitter, so that not all come back at one instant; and it says so twice, when the waiting begins
+and when it ends, not at every try.
+"""
 
 import asyncio
+import datetime as dt
+import random
+import time
+from collections.abc import Mapping
+from typing import Final, Literal
+
+import asyncpg
+import structlog
+from aiokafka.errors import KafkaError
+
+from service import telemetry
+from service.errors import ReciboError, TransientError
+
+logger = structlog.get_logger()
+
+Store = Literal["postgres", "kafka"]
+
+WAIT_S_MAX: Final = 4.0
+"""The cap: a store that is back is seen within this time, however long it was away."""
 
 
 async def pause(seconds: float, stopping: asyncio.Event) -> None:
@@ -9,3 +33,77 @@ async def pause(seconds: float, stopping: asyncio.Event) -> None:
         await asyncio.wait_for(stopping.wait(), seconds)
     except TimeoutError:
         return
+
+
+async def either(first: asyncio.Event, second: asyncio.Event) -> None:
+    """Return when one of them is set."""
+    waiters = [asyncio.ensure_future(event.wait()) for event in (first, second)]
+    try:
+        await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for waiter in waiters:
+            waiter.cancel()
+
+
+def store_of(error: BaseException) -> Store | None:
+    """The store that `error` tells to be away; null where it tells of something else."""
+    if isinstance(error, TransientError):
+        return error.store
+    if isinstance(error, KafkaError):
+        return "kafka"
+    if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError):
+        return "postgres"
+    return None
+
+
+class Waiting:
+    """What one role waits for, how long already, and when it tries again."""
+
+    def __init__(self, role: str, *, first_s: float = 0.25, longest_s: float = WAIT_S_MAX) -> None:
+        self._role = role
+        self._first_s = first_s
+        self._longest_s = longest_s
+        self._next_s = first_s
+        self._store: Store | None = None
+        self._since: float | None = None
+
+    def details(self) -> Mapping[str, object]:
+        """For `/health`: the store and since when, nothing while the role works."""
+        if self._store is None or self._since is None:
+            return {}
+        since = dt.datetime.fromtimestamp(self._since, dt.UTC).isoformat(timespec="seconds")
+        return {"waiting_for": self._store, "since": since}
+
+    async def after(self, error: Exception, stopping: asyncio.Event) -> None:
+        """Wait before the next try, longer each time; at once back when `stopping` is set."""
+        self.began(error)
+        # Half of it at least: what is left to chance keeps many roles from coming back as one.
+        seconds = self._next_s * random.uniform(0.5, 1.0)  # noqa: S311  # No secret hangs on it.
+        self._next_s = min(2 * self._next_s, self._longest_s)
+        await pause(seconds, stopping)
+
+    def began(self, error: Exception) -> None:
+        """Say what the role waits for, once, by what went wrong."""
+        store = store_of(error)
+        told = str(error) if isinstance(error, ReciboError) else type(error).__name__
+        if store is None:
+            # No store is away: a bug, or a doubt that starting over clears up. Each one is told.
+            logger.warning("role.started_over", role=self._role, error=told)
+        elif store != self._store:
+            if self._store is not None:
+                telemetry.WAITING.labels(role=self._role, store=self._store).set(0)
+            telemetry.WAITING.labels(role=self._role, store=store).set(1)
+            self._store, self._since = store, self._since or time.time()
+            logger.warning("store.away", role=self._role, store=store, detail=told)
+
+    def over(self, store: Store | None = None) -> None:
+        """Say that the role works again; with `store`, that this one is no longer what it waits for."""
+        if store not in {None, self._store}:
+            return
+        self._next_s = self._first_s
+        if self._store is None or self._since is None:
+            return
+        waited_s = round(time.time() - self._since, 1)
+        logger.info("store.back", role=self._role, store=self._store, waited_s=waited_s)
+        telemetry.WAITING.labels(role=self._role, store=self._store).set(0)
+        self._store = self._since = None

@@ -14,6 +14,7 @@ from projections.providers import root_of
 from service.eventlog.deliveries import DeliveryLog
 from service.ingress import app, server
 from service.ingress.batch import GroupCommit
+from service.ingress.lifeboat import Lifeboat
 from service.kafka import topics
 from service.postgres import Pool, pool
 from service.projector.apply import Folder
@@ -26,34 +27,89 @@ from service.relay.relay import Relay
 from service.relay.streams import Deliveries, Events, Stream
 from service.runtime import Role
 from service.settings import Settings
+from service.spill.drainer import Drainer
+from service.spill.writer import SpillWriter
+from service.waiting import Waiting, pause
+
+_SERVER_GIVES_UP_AT: Final = 0.75
+"""Of the append's timeout: Postgres then says itself that nothing happened, and nobody need doubt it."""
+
+_DRAIN_GIVES_UP_S: Final = 60.0
+"""Nobody waits for it: only a server that is gone for good should be given up."""
+
+_SPILL_WAITED_FOR_S: Final = 1.0
+"""At the start, so that one without Postgres has Kafka ready before the first delivery."""
 
 
 @asynccontextmanager
 async def ingress(settings: Settings) -> AsyncIterator[Sequence[Role]]:
-    """HTTP → log. Starts without Kafka, and stops if the topics turn out wrong."""
-    async with _pool(settings, "ingress") as opened:
-        log = DeliveryLog(opened, timeout_s=settings.ingress.append_timeout_s)
-        batch = GroupCommit(log.append, settings.ingress)
+    """HTTP → log, or spill. Starts without either server, and stops if the topics turn out wrong."""
+    timeout_s = settings.ingress.append_timeout_s
+    async with _pool(settings, "ingress", statement_timeout_s=_SERVER_GIVES_UP_AT * timeout_s) as opened:
+        log = DeliveryLog(opened, timeout_s=timeout_s)
+        spill = SpillWriter(
+            bootstrap=settings.kafka.bootstrap, prefix=settings.kafka.topic_prefix, log=settings.log_name
+        )
+        lifeboat = Lifeboat(append=log.append, probe=log.probe, spill=spill, log_name=settings.log_name)
+        batch = GroupCommit(lifeboat.keep, settings.ingress)
+        waiting = Waiting("topics")
+
+        def health() -> Mapping[str, object]:
+            return {**batch.health(), **lifeboat.health(), **spill.health()}
+
         application = app.build(
             settings.sources.values(),
             append=batch.append,
             root_of=root_of,
-            health=batch.health,
-            log_name=settings.log_name,
+            health=health,
             settings=settings.ingress,
         )
+        answered = asyncio.Event()
 
         async def run(stopping: asyncio.Event) -> None:
-            await server.serve(application, stopping, drain=batch.drain, settings=settings.ingress)
+            try:
+                await pause(_SPILL_WAITED_FOR_S, spill.tried)
+                await server.serve(application, stopping, drain=batch.drain, settings=settings.ingress)
+            finally:
+                answered.set()
+
+        async def run_spill(_stopping: asyncio.Event) -> None:
+            # Until the last delivery is answered: what is under way at SIGTERM may still need it.
+            await spill.run(answered)
 
         async def watch_topics(stopping: asyncio.Event) -> None:
-            await _right_topics(settings, stopping)
+            await _right_topics(settings, stopping, waiting)
             await stopping.wait()
 
         yield [
-            Role(name="ingress", run=run, health=batch.health),
-            Role(name="topics", run=watch_topics, health=dict),
+            Role(name="ingress", run=run, health=health),
+            Role(name="spill", run=run_spill, health=spill.health),
+            Role(name="lifeboat", run=lifeboat.run, health=lifeboat.health),
+            Role(name="topics", run=watch_topics, health=waiting.details),
         ]
+
+
+@asynccontextmanager
+async def drain(settings: Settings) -> AsyncIterator[Sequence[Role]]:
+    """Spill → log."""
+    waiting = Waiting("drain")
+    async with _pool(settings, "drain", statement_timeout_s=_DRAIN_GIVES_UP_S) as opened:
+        drainer = Drainer(
+            pool=opened,
+            bootstrap=settings.kafka.bootstrap,
+            prefix=settings.kafka.topic_prefix,
+            log=settings.log_name,
+            waiting=waiting,
+        )
+
+        async def run(stopping: asyncio.Event) -> None:
+            await _right_topics(settings, stopping, waiting)
+            await drainer.run(stopping)
+
+        def health() -> Mapping[str, object]:
+            return {"to_drain": drainer.to_drain, **waiting.details()}
+
+        yield [Role(name="drain", run=run, health=health)]
 
 
 @asynccontextmanager
@@ -61,9 +117,10 @@ async def relay(settings: Settings) -> AsyncIterator[Sequence[Role]]:
     """Log → Kafka, for both logs; and the partitions that they grow into."""
     streams: Sequence[Stream] = (Deliveries(settings.log_name), Events())
     async with _pool(settings, "partitions") as opened:
+        partitions = Partitions(opened)
         yield [
             *(_relay_role(settings, stream) for stream in streams),
-            Role(name="partitions", run=Partitions(opened).run, health=dict),
+            Role(name="partitions", run=partitions.run, health=partitions.waiting.details),
         ]
 
 
@@ -78,11 +135,11 @@ def _relay_role(settings: Settings, stream: Stream) -> Role:
     )
 
     async def run(stopping: asyncio.Event) -> None:
-        await _right_topics(settings, stopping)
+        await _right_topics(settings, stopping, one.waiting)
         await one.run(stopping)
 
     def health() -> Mapping[str, object]:
-        return {"leading": one.leading, "position": one.position}
+        return {"leading": one.leading, "position": one.position, **one.waiting.details()}
 
     return Role(name=f"relay-{stream.name}", run=run, health=health)
 
@@ -107,17 +164,19 @@ async def projector(settings: Settings) -> AsyncIterator[Sequence[Role]]:
         )
 
         async def run(stopping: asyncio.Event) -> None:
-            await _right_topics(settings, stopping)
+            await _right_topics(settings, stopping, folding.waiting)
             await folding.run(stopping)
 
         def health() -> Mapping[str, object]:
-            return {"partitions": {str(at): place.position for at, place in folding.places.items()}}
+            places = {str(at): place.position for at, place in folding.places.items()}
+            return {"partitions": places, **folding.waiting.details()}
 
         yield [Role(name="projector", run=run, health=health)]
 
 
 ROLES: Final[Mapping[str, Callable[[Settings], AbstractAsyncContextManager[Sequence[Role]]]]] = {
     "ingress": ingress,
+    "drain": drain,
     "relay": relay,
     "projector": projector,
 }
@@ -145,16 +204,19 @@ async def retry(settings: Settings) -> AsyncIterator[Retry]:
         )
 
 
-def _pool(settings: Settings, application: str) -> AbstractAsyncContextManager[Pool]:
+def _pool(
+    settings: Settings, application: str, *, statement_timeout_s: float = 0.0
+) -> AbstractAsyncContextManager[Pool]:
     return pool(
         settings.database.url,
         application=application,
         size_max=settings.database.pool_size_max,
+        statement_timeout_s=statement_timeout_s,
     )
 
 
-async def _right_topics(settings: Settings, stopping: asyncio.Event) -> None:
-    await topics.await_right(settings.kafka.bootstrap, settings.kafka.topic_prefix, stopping)
+async def _right_topics(settings: Settings, stopping: asyncio.Event, waiting: Waiting) -> None:
+    await topics.await_right(settings.kafka.bootstrap, settings.kafka.topic_prefix, stopping, waiting)
 
 
 def _folder(settings: Settings) -> Folder:

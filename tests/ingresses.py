@@ -1,15 +1,18 @@
 """A real ingress on a real socket, for as long as a test needs it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from service.errors import TransientError
 from service.ingress import server
 from service.ingress.app import build
-from service.ingress.batch import Append, GroupCommit
+from service.ingress.batch import GroupCommit
+from service.ingress.lifeboat import Append, Lifeboat
 from service.ingress.roots import RootOf
 from service.settings import IngressSettings, Source
+from tests.unit.ingress.spill_fake import SpillFake
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +51,24 @@ class Ingress:
 
 @asynccontextmanager
 async def running_ingress(
-    sources: Sequence[Source], *, append: Append, root_of: RootOf, settings: IngressSettings
+    sources: Sequence[Source],
+    *,
+    append: Append,
+    root_of: RootOf,
+    settings: IngressSettings,
+    spill: SpillFake | None = None,
 ) -> AsyncIterator[Ingress]:
-    """An ingress on a port of its own (`settings.port` 0); stopped, and waited for, afterwards."""
-    batch = GroupCommit(append, settings)
-    app = build(
-        sources, append=batch.append, root_of=root_of, health=batch.health, log_name="main", settings=settings
-    )
+    """An ingress on a port of its own (`settings.port` 0); stopped, and waited for, afterwards.
+
+    Kafka is away unless there is a `spill`, and nothing looks whether the log is back once it is away.
+    """
+    lifeboat = Lifeboat(append=append, probe=_no_probe, spill=spill or SpillFake(), log_name="main")
+    batch = GroupCommit(lifeboat.keep, settings)
+
+    def health() -> Mapping[str, object]:
+        return {**batch.health(), **lifeboat.health()}
+
+    app = build(sources, append=batch.append, root_of=root_of, health=health, settings=settings)
     stopping = asyncio.Event()
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     stopped = asyncio.create_task(
@@ -65,3 +79,7 @@ async def running_ingress(
     finally:
         stopping.set()
         await stopped
+
+
+async def _no_probe() -> None:
+    raise TransientError("nobody probes here")

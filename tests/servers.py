@@ -30,17 +30,31 @@ def database_named(url: str, name: str) -> str:
 @asynccontextmanager
 async def fresh_database(server_url: str) -> AsyncIterator[str]:
     """The URL, as owner, of a migrated database that nobody else uses; dropped afterwards."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
     admin = await asyncpg.connect(server_url)
     try:
-        await _make_template(admin, server_url)
-        await admin.execute(f'create database {name} template "{_template_name()}"')
+        name = await _create_database(admin, server_url)
         try:
             yield database_named(server_url, name)
         finally:
             await admin.execute(f"drop database {name} with (force)")
     finally:
         await admin.close()
+
+
+async def new_database(server_url: str) -> str:
+    """The URL, as owner, of a migrated database that nobody else uses; it stays."""
+    admin = await asyncpg.connect(server_url)
+    try:
+        return database_named(server_url, await _create_database(admin, server_url))
+    finally:
+        await admin.close()
+
+
+async def _create_database(admin: "asyncpg.Connection[asyncpg.Record]", server_url: str) -> str:
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    await _make_template(admin, server_url)
+    await admin.execute(f'create database {name} template "{_template_name()}"')
+    return name
 
 
 def _template_name() -> str:

@@ -21,7 +21,7 @@ def serve(
 ) -> None:
     """Run roles until SIGTERM or Ctrl-C.
 
-    In production each role is a process of its own; relay and projector may run several times.
+    In production each role is a process of its own; relay, projector and drain may run several times.
     """
     unknown = [role for role in roles if role not in wiring.ROLES]
     if unknown:

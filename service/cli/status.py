@@ -38,9 +38,16 @@ def status(
 def _table(found: Status) -> Table:
     table = Table("what", "now", "and that means", title="recibo status")
     store = found.store
+    table.add_row("Postgres", "ok" if store else "away", "if away: deliveries go to webhooks.spill")
+    table.add_row(
+        "Kafka", "away" if found.published is None else "ok", "if away: the log grows, nothing leaves it"
+    )
     table.add_row("log head", _number(store.deliveries if store else None), "deliveries that got a receipt")
     table.add_row(
         "event log head", _number(store.events if store else None), "records for Kafka that follow from them"
+    )
+    table.add_row(
+        "spilled, to drain", _number(found.to_drain()), "receipts in webhooks.spill, not in the log yet"
     )
     table.add_row("relay lag, deliveries", _number(found.relay_lag("deliveries")), "not in Kafka yet")
     table.add_row("projector lag", _number(found.projector_lag()), "positions not folded yet")
@@ -57,6 +64,8 @@ def _document(found: Status) -> dict[str, object]:
         "kafka": "ok" if found.published is not None else "away",
         "log_head": store and store.deliveries,
         "event_log_head": store and store.events,
+        "to_drain": found.to_drain(),
+        "spilled_ever": sum(found.spilled.values()) if found.published is not None else None,
         "relay_lag": {stream: found.relay_lag(stream) for stream in ("deliveries", "events")},
         "projector_lag": found.projector_lag(),
         "quarantined": store and store.quarantined,

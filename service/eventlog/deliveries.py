@@ -6,17 +6,22 @@ commit leaves no trace and no gap; one after it leaves all rows of the batch.
 
 import dataclasses
 import datetime as dt
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import structlog
 
 from service import telemetry
-from service.errors import DatumRefusedError, TransientError
-from service.postgres import Connection, Pool, sorted_errors, statement
+from service.errors import DatumRefusedError, OutcomeUnknownError, TransientError
+from service.postgres import Connection, Pool, borrowed, sorted_errors, statement
 
 log = structlog.get_logger()
+
+_SQL: Final = Path(__file__).parent
 
 CLOCK_AHEAD_MAX = dt.timedelta(minutes=1)
 """The log's time may run this far ahead of the database's clock before it is an alarm."""
@@ -50,7 +55,7 @@ class Appended:
 
 
 class DeliveryLog:
-    """The append side of `delivery_log`."""
+    """The append side of `delivery_log`, for one that must know within `timeout_s` where it stands."""
 
     def __init__(self, pool: Pool, *, timeout_s: float) -> None:
         self._pool = pool
@@ -66,31 +71,67 @@ class DeliveryLog:
         while the append ran: then some of `rows` may be in the log.
         """
         with sorted_errors(lost=TransientError):
-            async with self._pool.acquire(timeout=self._timeout_s) as connection:
-                return await self._append(connection, rows)
+            async with self._connection() as (connection, timeout_s):
 
-    async def _append(self, connection: Connection, rows: Sequence[NewDelivery]) -> Appended:
-        try:
-            with sorted_errors():
-                first = await append_batch(connection, rows, timeout_s=self._timeout_s)
-        except DatumRefusedError:
-            if len(rows) == 1:
-                return await self._append_stripped(connection, rows[0])
-            middle = len(rows) // 2
-            head = await self._append(connection, rows[:middle])
-            tail = await self._append(connection, rows[middle:])
-            return Appended(
-                positions=[*head.positions, *tail.positions],
-                stripped=head.stripped | {index + middle for index in tail.stripped},
-            )
-        return Appended(positions=range(first, first + len(rows)), stripped=frozenset())
+                async def append(part: Sequence[NewDelivery]) -> int:
+                    with sorted_errors():
+                        return await append_batch(connection, part, timeout_s=timeout_s)
 
-    async def _append_stripped(self, connection: Connection, row: NewDelivery) -> Appended:
-        bare = dataclasses.replace(row, root=None, headers="{}")
-        with sorted_errors():
-            first = await append_batch(connection, [bare], timeout_s=self._timeout_s)
-        log.warning("log.datum_refused", position=first, source=row.source)
-        return Appended(positions=range(first, first + 1), stripped=frozenset({0}))
+                return await append_piecewise(append, rows)
+
+    async def probe(self) -> None:
+        """Return if an append could succeed now: the head row was locked, written and committed.
+
+        Raises TransientError, or what else an append would raise.
+        """
+        with sorted_errors(lost=TransientError):
+            async with self._connection() as (connection, timeout_s):
+                await connection.execute(statement(_SQL, "probe"), timeout=timeout_s)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[tuple[Connection, float]]:
+        """A connection, and the time that is left for using it."""
+        began = time.monotonic()
+        async with borrowed(self._pool, timeout_s=self._timeout_s) as connection:
+            yield connection, max(0.001, self._timeout_s - (time.monotonic() - began))
+
+
+AppendOnce = Callable[[Sequence[NewDelivery]], Awaitable[int]]
+"""Appends all the rows or none; their first position. Raises DatumRefusedError, or another error."""
+
+
+async def append_piecewise(append: AppendOnce, rows: Sequence[NewDelivery]) -> Appended:
+    """Append `rows` in order, in as few calls as the data that Postgres refuses allow.
+
+    Those are appended without root and headers, their bodies whole.
+    """
+    try:
+        first = await append(rows)
+    except DatumRefusedError:
+        if len(rows) == 1:
+            return await _append_stripped(append, rows[0])
+        middle = len(rows) // 2
+        head = await append_piecewise(append, rows[:middle])
+        tail = await _append_rest(append, rows[middle:])
+        return Appended(
+            positions=[*head.positions, *tail.positions],
+            stripped=head.stripped | {index + middle for index in tail.stripped},
+        )
+    return Appended(positions=range(first, first + len(rows)), stripped=frozenset())
+
+
+async def _append_rest(append: AppendOnce, rows: Sequence[NewDelivery]) -> Appended:
+    try:
+        return await append_piecewise(append, rows)
+    except TransientError as error:
+        # What stood before these rows is in the log, so of the whole nobody can say that it is not.
+        raise OutcomeUnknownError(f"after a part was appended: {error}", store=error.store) from error
+
+
+async def _append_stripped(append: AppendOnce, row: NewDelivery) -> Appended:
+    first = await append([dataclasses.replace(row, root=None, headers="{}")])
+    log.warning("log.datum_refused", position=first, source=row.source)
+    return Appended(positions=range(first, first + 1), stripped=frozenset({0}))
 
 
 async def append_batch(
@@ -101,7 +142,7 @@ async def append_batch(
     Raises what asyncpg raises; the caller knows whether a lost connection leaves a doubt.
     """
     appended = await connection.fetchrow(
-        statement(Path(__file__).parent, "append_deliveries"),
+        statement(_SQL, "append_deliveries"),
         [row.source for row in rows],
         [row.account for row in rows],
         [row.provider for row in rows],

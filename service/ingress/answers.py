@@ -36,15 +36,15 @@ def problem(status: int, title: str | None = None, *, headers: dict[str, str] | 
     )
 
 
-def receipt(log_name: str, position: int) -> web.StreamResponse:
-    """The receipt of a delivery that is durable."""
-    return _Answer(b'{"receipt":"%b-%d"}' % (log_name.encode(), position))
+def receipt(place: str, position: int) -> web.StreamResponse:
+    """The receipt of a delivery that is durable: in the log `place`, or `spill-<partition>`."""
+    return _Answer(b'{"receipt":"%b-%d"}' % (place.encode(), position))
 
 
-def quarantined(log_name: str, position: int, reason: str) -> web.StreamResponse:
+def quarantined(place: str, position: int, reason: str) -> web.StreamResponse:
     """The receipt of a delivery that is durable and cannot be interpreted yet."""
     return _Answer(
-        orjson.dumps({"receipt": f"{log_name}-{position}", "status": "quarantined", "reason": reason})
+        orjson.dumps({"receipt": f"{place}-{position}", "status": "quarantined", "reason": reason})
     )
 
 

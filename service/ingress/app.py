@@ -1,4 +1,4 @@
-"""The HTTP side: verify a delivery, read its root, append it, and only then answer.
+"""The HTTP side: verify a delivery, read its root, keep it, and only then answer.
 
 In: `POST /webhooks/{source}`, or `/webhooks/{source}/{token}` where a check reads the URL. Out: a
 receipt once the exact bytes are durable, or a problem. A crash before the append leaves nothing, and
@@ -23,9 +23,9 @@ from service.errors import TransientError
 from service.eventlog.deliveries import NewDelivery
 from service.ingress.addresses import Address, sender
 from service.ingress.answers import Rejected, problem, quarantined, receipt
-from service.ingress.batch import Stored
 from service.ingress.bodies import read_body
 from service.ingress.headers import stored_headers
+from service.ingress.lifeboat import Stored
 from service.ingress.roots import RootOf, Unrooted, read_root
 from service.ingress.verify import Claim, Gate, Refusal
 from service.settings import IngressSettings, Source
@@ -53,13 +53,12 @@ def build(
     append: Append,
     root_of: RootOf,
     health: Health,
-    log_name: str,
     settings: IngressSettings,
 ) -> web.Application:
     """The application; service/ingress/server.py serves it."""
     app = web.Application()
     for source in sources:
-        endpoint = _Endpoint(source, append=append, root_of=root_of, log_name=log_name, settings=settings)
+        endpoint = _Endpoint(source, append=append, root_of=root_of, settings=settings)
         _route(app, f"/webhooks/{source.name}", endpoint.deliver)
         if endpoint.reads_url:
             _route(app, f"/webhooks/{source.name}/{{token}}", endpoint.deliver)
@@ -72,14 +71,11 @@ def build(
 class _Endpoint:
     """One source's half of the application, with all that can be known beforehand."""
 
-    def __init__(
-        self, source: Source, *, append: Append, root_of: RootOf, log_name: str, settings: IngressSettings
-    ) -> None:
+    def __init__(self, source: Source, *, append: Append, root_of: RootOf, settings: IngressSettings) -> None:
         self._source = source
         self._gate = Gate(source.checks)
         self._append = append
         self._root_of = root_of
-        self._log_name = log_name
         self._settings = settings
         outcomes = telemetry.INGRESS_DELIVERIES
         self._stored = outcomes.labels(source=source.name, outcome="stored")
@@ -144,12 +140,12 @@ class _Endpoint:
     def _answer(self, stored: Stored, root: str | Unrooted) -> web.StreamResponse:
         if isinstance(root, Unrooted):
             self._quarantined.inc()
-            return quarantined(self._log_name, stored.position, root.reason)
+            return quarantined(stored.place, stored.position, root.reason)
         if stored.stripped:
             self._quarantined.inc()
-            return quarantined(self._log_name, stored.position, REFUSED_BY_POSTGRES)
+            return quarantined(stored.place, stored.position, REFUSED_BY_POSTGRES)
         self._stored.inc()
-        return receipt(self._log_name, stored.position)
+        return receipt(stored.place, stored.position)
 
 
 def _route(app: web.Application, path: str, handler: _Handler) -> None:

@@ -1,6 +1,6 @@
-"""Group commit: deliveries that arrive while an append runs share the next one.
+"""Group commit: deliveries that arrive while a batch is being kept share the next one.
 
-In: rows, one at a time, from many requests. Out: the position of each, once it is durable. One append
+In: rows, one at a time, from many requests. Out: where each is, once it is durable. One batch
 is under way at a time and no timer waits for company: load alone makes the batches. The queue is
 bounded in rows and bytes. A crash loses what waits here, and none of that was answered.
 """
@@ -14,15 +14,15 @@ from typing import Final, NamedTuple
 import structlog
 
 from service import telemetry
-from service.crashpoints import crashpoint
-from service.errors import OutcomeUnknownError, TransientError
-from service.eventlog.deliveries import Appended, NewDelivery
+from service.errors import TransientError
+from service.eventlog.deliveries import NewDelivery
+from service.ingress.lifeboat import Stored
 from service.settings import IngressSettings
 
 log = structlog.get_logger()
 
-Append = Callable[[Sequence[NewDelivery]], Awaitable[Appended]]
-"""Makes rows durable, in order: DeliveryLog.append."""
+Keep = Callable[[Sequence[NewDelivery]], Awaitable[Sequence[Stored]]]
+"""Makes rows durable, in order: Lifeboat.keep."""
 
 _ROW_OVERHEAD_BYTES: Final = 512
 """About what a row costs beside its body and headers, so that empty-handed floods are bounded too."""
@@ -32,14 +32,6 @@ class QueueFull(TransientError):
     """More deliveries wait than may; the sender is told to come back."""
 
 
-class Stored(NamedTuple):
-    """A delivery that is durable."""
-
-    position: int
-    stripped: bool
-    """Postgres took it only without its root and headers."""
-
-
 class _Waiting(NamedTuple):
     row: NewDelivery
     size: int
@@ -47,28 +39,23 @@ class _Waiting(NamedTuple):
 
 
 class GroupCommit:
-    """Appends deliveries in batches, one batch at a time, in order of arrival."""
+    """Keeps deliveries in batches, one batch at a time, in order of arrival."""
 
-    def __init__(self, append: Append, settings: IngressSettings) -> None:
-        self._append_rows = append
+    def __init__(self, keep: Keep, settings: IngressSettings) -> None:
+        self._keep = keep
         self._settings = settings
         self._queue: deque[_Waiting] = deque()
         self._queued_bytes = 0
         self._flushing: asyncio.Task[None] | None = None
-        self._log_away = False
 
     def health(self) -> Mapping[str, object]:
-        """How many deliveries wait, and whether the last append succeeded."""
-        return {
-            "queued_rows": len(self._queue),
-            "queued_bytes": self._queued_bytes,
-            "log": "away" if self._log_away else "ok",
-        }
+        """How many deliveries wait."""
+        return {"queued_rows": len(self._queue), "queued_bytes": self._queued_bytes}
 
     async def append(self, row: NewDelivery) -> Stored:
         """Where `row` is, once it is durable. A caller that is cancelled does not take it back.
 
-        Raises QueueFull at once; TransientError where the log cannot take it: it may be there all the
+        Raises QueueFull at once; TransientError where no store can take it: it may be in one all the
         same only after `ingress.outcome_unknown`.
         """
         size = _ROW_OVERHEAD_BYTES + len(row.body) + len(row.headers)
@@ -76,7 +63,7 @@ class GroupCommit:
             len(self._queue) >= self._settings.queue_rows_max
             or self._queued_bytes + size > self._settings.queue_bytes_max
         ):
-            raise QueueFull("too many deliveries wait for the log")
+            raise QueueFull("too many deliveries wait")
         stored: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(row, size, stored))
         self._queued_bytes += size
@@ -93,7 +80,7 @@ class GroupCommit:
     async def _flush(self) -> None:
         try:
             while self._queue:
-                await self._append_batch(self._next_batch())
+                await self._keep_batch(self._next_batch())
         finally:
             self._flushing = None
 
@@ -113,45 +100,27 @@ class GroupCommit:
         telemetry.INGRESS_BATCH_ROWS.observe(len(batch))
         return batch
 
-    async def _append_batch(self, batch: Sequence[_Waiting]) -> None:
+    async def _keep_batch(self, batch: Sequence[_Waiting]) -> None:
         began = time.perf_counter()
         try:
-            appended = await self._append_stubbornly([waiting.row for waiting in batch])
+            places = await self._keep([waiting.row for waiting in batch])
         except Exception as error:  # noqa: BLE001  Whatever it is, those who wait must hear of it.
             self._tell_failure(batch, error)
         else:
-            crashpoint("ingress.appended")
-            self._tell_positions(batch, appended)
+            self._tell_places(batch, places)
         telemetry.INGRESS_APPEND_SECONDS.observe(time.perf_counter() - began)
 
-    async def _append_stubbornly(self, rows: Sequence[NewDelivery]) -> Appended:
-        for attempt in range(1, self._settings.append_attempts_max + 1):
-            try:
-                return await self._append_rows(rows)
-            except OutcomeUnknownError:
-                # Written before the next attempt: each line accounts for one row that may be extra.
-                for row in rows:
-                    log.warning("ingress.outcome_unknown", body_sha256=row.body_sha256.hex(), attempt=attempt)
-                telemetry.INGRESS_OUTCOME_UNKNOWN.inc(len(rows))
-        raise TransientError("whether the log took the deliveries is unknown, after several attempts")
-
-    def _tell_positions(self, batch: Sequence[_Waiting], appended: Appended) -> None:
-        self._log_away = False
-        log.debug("ingress.appended", count=len(batch), position=appended.positions[-1])
-        if appended.stripped:
-            telemetry.INGRESS_STRIPPED.inc(len(appended.stripped))
-        for index, (waiting, position) in enumerate(zip(batch, appended.positions, strict=True)):
-            # Done already where its client went away: the row is in the log all the same.
+    def _tell_places(self, batch: Sequence[_Waiting], places: Sequence[Stored]) -> None:
+        log.debug("ingress.kept", count=len(batch), place=places[-1].place, position=places[-1].position)
+        for waiting, stored in zip(batch, places, strict=True):
+            # Done already where its client went away: the row is kept all the same.
             if not waiting.stored.done():
-                waiting.stored.set_result(Stored(position, index in appended.stripped))
+                waiting.stored.set_result(stored)
 
     def _tell_failure(self, batch: Sequence[_Waiting], error: Exception) -> None:
-        self._log_away = True
-        if isinstance(error, TransientError):
-            log.warning("ingress.log_away", count=len(batch), detail=str(error))
-        else:
-            log.error("ingress.append_failed", count=len(batch), exc_info=error)
+        if not isinstance(error, TransientError):
+            log.error("ingress.keep_failed", count=len(batch), exc_info=error)
         # One error each: a shared one would gather the tracebacks of all waiters.
         for waiting in batch:
             if not waiting.stored.done():
-                waiting.stored.set_exception(TransientError("the log cannot take deliveries now"))
+                waiting.stored.set_exception(TransientError("no store can take deliveries now"))

@@ -4,12 +4,14 @@ Everything reads committed records only. An offset is where to look next, never 
 that is the log position in the projector's own table.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
+from service.kafka.ending import end
 from service.kafka.topics import RECORD_BYTES_MAX
 
 Record: TypeAlias = ConsumerRecord[bytes, bytes]
@@ -37,7 +39,7 @@ async def reader(bootstrap: str) -> AsyncIterator[AIOKafkaConsumer]:
         await consumer.start()
         yield consumer
     finally:
-        await consumer.stop()
+        await end(consumer)
 
 
 @asynccontextmanager
@@ -57,7 +59,24 @@ async def group_consumer(bootstrap: str, *, group: str) -> AsyncIterator[AIOKafk
         await consumer.start()
         yield consumer
     finally:
-        await consumer.stop()
+        await end(consumer)
+
+
+async def fetch(
+    consumer: AIOKafkaConsumer, *, timeout_s: float, records_max: int
+) -> Mapping[TopicPartition, Sequence[Record]] | None:
+    """What came within `timeout_s`, by partition; null while the group gives the member no partitions.
+
+    For that aiokafka itself would wait without end, also while Kafka is away.
+    """
+    try:
+        async with asyncio.timeout(2 * timeout_s):
+            records: Mapping[TopicPartition, Sequence[Record]] = await consumer.getmany(
+                timeout_ms=int(timeout_s * 1000), max_records=records_max
+            )
+    except TimeoutError:
+        return None
+    return records
 
 
 async def newest(

@@ -1,9 +1,12 @@
-"""The transactional producer: whole batches of several partitions, all or nothing.
+"""The producers: the relay's transactional one, and the lifeboat's idempotent one.
 
-aiokafka 0.14 commits a transaction although a batch of it failed, so whoever sends awaits every
-future that `send` returns before committing. Its `start` initialises the producer id, which fences
-every earlier producer of the same transactional id and waits until what that one left open is
-aborted.
+The transactional one publishes whole batches of several partitions, all or nothing. aiokafka 0.14
+commits a transaction although a batch of it failed, so whoever sends awaits every future that `send`
+returns before committing. Its `start` initialises the producer id, which fences every earlier producer of
+the same transactional id and waits until what that one left open is aborted.
+
+Neither ever gives up a batch that could not be sent: aiokafka tries an idempotent producer's batches
+again without end. Who cannot wait so long gives up waiting, and says what that leaves open.
 """
 
 import asyncio
@@ -11,13 +14,12 @@ from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from service.errors import TransientError
+from service.kafka.ending import end
 from service.kafka.topics import RECORD_BYTES_MAX
-
-log = structlog.get_logger()
 
 BATCH_BYTES_MAX = 512 * 1024
 """With the default of 16 KiB a pass is many batches per partition, sent one after the other: 147 ms
@@ -26,7 +28,13 @@ for 1,000 deliveries over 12 partitions, 41 ms so."""
 TRANSACTION_TIMEOUT_MS = 30_000
 """A killed producer's open transaction holds readers up for at most this long if none succeeds it."""
 
-STOP_TIMEOUT_S = 5.0
+START_TIMEOUT_S = 30.0
+
+LIFEBOAT_BATCH_BYTES_MAX = RECORD_BYTES_MAX // 2
+"""Each batch is an fsync of Kafka's: few and large ones."""
+
+LIFEBOAT_TIMEOUT_MS = 1_500
+"""A broker that hangs is tried again after this, so one that is back is seen within two seconds."""
 
 
 class Sendable(Protocol):
@@ -54,11 +62,42 @@ async def transactional_producer(bootstrap: str, transactional_id: str) -> Async
         max_request_size=RECORD_BYTES_MAX,
         request_timeout_ms=15_000,
     )
-    try:
-        await producer.start()
+    async with _started(producer):
         yield producer
+
+
+@asynccontextmanager
+async def idempotent_producer(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
+    """A started producer whose records are on every in-sync replica once confirmed, each once."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap,
+        enable_idempotence=True,
+        acks="all",
+        max_batch_size=LIFEBOAT_BATCH_BYTES_MAX,
+        max_request_size=RECORD_BYTES_MAX,
+        request_timeout_ms=LIFEBOAT_TIMEOUT_MS,
+    )
+    async with _started(producer):
+        yield producer
+
+
+@asynccontextmanager
+async def _started(producer: AIOKafkaProducer) -> AsyncIterator[None]:
+    try:
+        await _start(producer)
+        yield
     finally:
-        await _stop(producer)
+        # What it held is in the log, or was told to be in doubt; the next producer of a transactional id
+        # aborts what this one left open.
+        await end(producer)
+
+
+async def _start(producer: AIOKafkaProducer) -> None:
+    try:
+        # Without a limit it would ask for its identity until Kafka answers, and nobody would know why.
+        await asyncio.wait_for(producer.start(), START_TIMEOUT_S)
+    except TimeoutError as error:
+        raise TransientError("Kafka gives a producer no identity", store="kafka") from error
 
 
 async def send(
@@ -83,11 +122,3 @@ def _append(batch: BatchBuilder, record: Sendable) -> object:
     return batch.append(
         timestamp=record.timestamp_ms, key=record.key, value=record.value, headers=record.headers
     )
-
-
-async def _stop(producer: AIOKafkaProducer) -> None:
-    try:
-        await asyncio.wait_for(producer.stop(), STOP_TIMEOUT_S)
-    except Exception as error:  # noqa: BLE001  Whatever it is, the producer is thrown away.
-        # What it held is in the log, and the next producer of this id aborts what it left open.
-        log.warning("kafka.producer_not_stopped", error=type(error).__name__)

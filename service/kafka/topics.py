@@ -9,15 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from projections.delivery import PARTITIONS
 from service.errors import InvariantError, TransientError
-from service.waiting import pause
-
-logger = structlog.get_logger()
+from service.waiting import Waiting
 
 RECORD_BYTES_MAX = 2 * 1024 * 1024
 """Of one batch. A body of exactly 1 MiB with its headers exceeds Kafka's default."""
@@ -34,7 +31,6 @@ EVENT_TOPICS = (*DOMAIN, *STATE, QUARANTINE)
 """Where the event log goes."""
 
 _REPLICATION_MAX = 3
-_RETRY_AFTER_S = 1.0
 _LOOK_INTERVAL_S = 0.05
 _LOOKS_MAX = 600
 _WEEK_MS = 7 * 24 * 3600 * 1000
@@ -62,10 +58,18 @@ TOPICS: tuple[Topic, ...] = (
     *(Topic(name=name, configs=_deleted_after(4 * _WEEK_MS)) for name in DOMAIN),
     *(Topic(name=name, configs={"cleanup.policy": "compact"}) for name in STATE),
     Topic(name=QUARANTINE, configs=_deleted_after(4 * _WEEK_MS)),
-    # The lifeboat: never expires, and on disk before it is acknowledged.
+    # The lifeboat: never expires, is on disk before it is acknowledged, and takes a record whatever the
+    # clock of its writer says.
     Topic(
         name=SPILL,
-        configs=_deleted_after(-1, **{"max.message.bytes": str(RECORD_BYTES_MAX), "flush.messages": "1"}),
+        configs=_deleted_after(
+            -1,
+            **{
+                "max.message.bytes": str(RECORD_BYTES_MAX),
+                "flush.messages": "1",
+                "message.timestamp.type": "LogAppendTime",
+            },
+        ),
     ),
     Topic(
         name=CHECKPOINT,
@@ -97,8 +101,14 @@ async def create(bootstrap: str, prefix: str) -> list[str]:
                     name=prefix + topic.name,
                     num_partitions=topic.partitions,
                     replication_factor=replication,
-                    # An acknowledged record is on all of them but one at least.
-                    topic_configs=topic.configs | {"min.insync.replicas": str(max(1, replication - 1))},
+                    topic_configs=topic.configs
+                    | {
+                        # An acknowledged record is on all of them but one at least.
+                        "min.insync.replicas": str(max(1, replication - 1)),
+                        # A record's timestamp is the log's recorded_at. By default a broker whose clock is
+                        # an hour behind Postgres's refuses it, and all behind it would wait.
+                        "message.timestamp.after.max.ms": str(2**63 - 1),
+                    },
                 )
                 for topic in missing
             ],
@@ -110,7 +120,7 @@ async def create(bootstrap: str, prefix: str) -> list[str]:
         return [prefix + topic.name for topic in missing]
     except KafkaError as error:
         raise TransientError(
-            f"Kafka at {bootstrap} cannot make the topics now ({type(error).__name__})"
+            f"Kafka at {bootstrap} cannot make the topics now ({type(error).__name__})", store="kafka"
         ) from error
     finally:
         await admin.close()
@@ -126,26 +136,26 @@ async def check(bootstrap: str, prefix: str) -> None:
         await admin.start()
         _check(prefix, await _described(admin, prefix))
     except KafkaError as error:
-        raise TransientError(f"Kafka at {bootstrap} cannot be asked now ({type(error).__name__})") from error
+        raise TransientError(
+            f"Kafka at {bootstrap} cannot be asked now ({type(error).__name__})", store="kafka"
+        ) from error
     finally:
         await admin.close()
 
 
-async def await_right(bootstrap: str, prefix: str, stopping: asyncio.Event) -> None:
+async def await_right(bootstrap: str, prefix: str, stopping: asyncio.Event, waiting: Waiting) -> None:
     """Return once Kafka could be asked and all topics are there, or when `stopping` is set.
 
     Raises InvariantError if one has other partitions.
     """
-    waiting = False
     while not stopping.is_set():
         try:
             await check(bootstrap, prefix)
-            return
         except TransientError as error:
-            if not waiting:
-                logger.warning("kafka.not_ready", detail=str(error))
-                waiting = True
-            await pause(_RETRY_AFTER_S, stopping)
+            await waiting.after(error, stopping)
+        else:
+            waiting.over()
+            return
 
 
 async def _described(admin: AIOKafkaAdminClient, prefix: str) -> list[dict[str, Any]]:
@@ -160,7 +170,9 @@ async def _until_known(admin: AIOKafkaAdminClient, prefix: str) -> None:
         if all(_has_leaders(topic) for topic in described):
             return
         await asyncio.sleep(_LOOK_INTERVAL_S)
-    raise TransientError("Kafka created the topics, but does not give them leaders: look at its log")
+    raise TransientError(
+        "Kafka created the topics, but does not give them leaders: look at its log", store="kafka"
+    )
 
 
 def _has_leaders(description: dict[str, Any]) -> bool:
@@ -181,7 +193,9 @@ def _check(prefix: str, descriptions: Iterable[dict[str, Any]]) -> None:
     for topic in TOPICS:
         count = found.get(prefix + topic.name, 0)
         if count == 0:
-            raise TransientError(f"topic {prefix + topic.name} is missing: run `recibo topics`")
+            raise TransientError(
+                f"topic {prefix + topic.name} is missing: run `recibo topics`", store="kafka"
+            )
         if count != topic.partitions:
             raise InvariantError(
                 f"topic {prefix + topic.name} has {count} partitions, not {topic.partitions}: "

@@ -56,7 +56,7 @@ _SETTINGS = {
 
 
 class Kafka:
-    """One broker: prepare, launch, wait until it answers, stop."""
+    """One broker: prepare, launch, wait until it answers, stop; or kill, and launch again on what it kept."""
 
     def __init__(self, folder: Path, local: Path, on_progress: Callable[[str], None]) -> None:
         self._log = folder / "kafka.log"
@@ -91,6 +91,10 @@ class Kafka:
         assert self._child is not None, "launched before it was prepared"
         if self._child.wait() != 0:
             raise LocalStackError("Kafka", "its data folder could not be formatted", log=self._log)
+        self.launch_again()
+
+    def launch_again(self) -> None:
+        """Start the broker on the data that it left; it recovers by itself."""
         self._child = self._start("-Xmx512m", "kafka.Kafka", str(self._settings))
 
     def wait(self) -> str:
@@ -109,6 +113,11 @@ class Kafka:
         """End it; it closes its logs."""
         if self._child is not None:
             children.stop(self._child, signal.SIGTERM, patience_s=_STOP_S_MAX)
+
+    def kill(self) -> None:
+        """End it as a power cut would, short of what the disk had not yet written."""
+        if self._child is not None:
+            children.stop(self._child, signal.SIGKILL, patience_s=_STOP_S_MAX)
 
     def _all_settings(self) -> dict[str, str]:
         controller = f"127.0.0.1:{free_port()}"

@@ -30,7 +30,7 @@ _SETTINGS = {
 
 
 class Postgres:
-    """One server: prepare, launch, wait until it answers, stop."""
+    """One server: prepare, launch, wait until it answers, stop; or kill, and launch again on what it kept."""
 
     def __init__(self, folder: Path) -> None:
         self._log = folder / "postgres.log"
@@ -52,6 +52,10 @@ class Postgres:
         assert self._child is not None, "launched before it was prepared"
         if self._child.wait() != 0:
             raise LocalStackError("Postgres", "initdb failed", log=self._log)
+        self.launch_again()
+
+    def launch_again(self) -> None:
+        """Start the server on the data that it left; it recovers by itself."""
         settings = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": str(self._port)}.items()]
         self._child = self._start("postgres", "-D", str(self._data), *settings)
 
@@ -73,6 +77,11 @@ class Postgres:
         """End it cleanly: open transactions are rolled back, connections closed."""
         if self._child is not None:
             children.stop(self._child, signal.SIGINT, patience_s=_STOP_S_MAX)
+
+    def kill(self) -> None:
+        """End it at once, without a checkpoint: what it had confirmed is in its WAL, nothing else."""
+        if self._child is not None:
+            children.stop(self._child, signal.SIGQUIT, patience_s=_STOP_S_MAX)
 
     def _start(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         # SIGQUIT, not SIGKILL: the server then ends its own children and gives back its shared memory.

@@ -20,10 +20,10 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from projections.delivery import Delivery, routing_key
 from service import telemetry
 from service.crashpoints import crashpoint
-from service.errors import InvariantError, ReciboError, TransientError
+from service.errors import InvariantError, TransientError
 from service.eventlog import reader as log_reader
 from service.kafka import topics
-from service.kafka.consumer import Record, group_consumer
+from service.kafka.consumer import Record, fetch, group_consumer
 from service.kafka.headers import delivery_of
 from service.kafka.partitioner import partition_of
 from service.postgres import Pool, sorted_errors
@@ -31,7 +31,7 @@ from service.projector.apply import Folder
 from service.projector.positions import OutrunError, Place, Positions
 from service.projector.watermark import Watermark
 from service.settings import ProjectorSettings
-from service.waiting import pause
+from service.waiting import Waiting
 
 logger = structlog.get_logger()
 
@@ -71,7 +71,9 @@ class Projector:
         self._settings = settings
         self._places: dict[int, Place] = {}
         self._heard_at: dict[int, float] = {}
+        self._asked_at = 0.0
         self._log_header = log.encode()
+        self.waiting = Waiting("projector", first_s=settings.retry_after_s)
 
     @property
     def places(self) -> Mapping[int, Place]:
@@ -83,16 +85,19 @@ class Projector:
         while not stopping.is_set():
             try:
                 async with self.joined() as consumer:
+                    self.waiting.over("kafka")
                     while not stopping.is_set():
                         await self.run_once(consumer)
+                        # A pass without places has not asked Postgres.
+                        if self._places:
+                            self.waiting.over()
             except InvariantError:
                 raise
             except Exception as error:  # noqa: BLE001  Whatever aiokafka or asyncpg call it.
                 # Any doubt: nothing is lost by starting over.
                 telemetry.PROJECTOR_RESTARTS.inc()
-                told = str(error) if isinstance(error, ReciboError) else type(error).__name__
-                logger.warning("projector.started_over", error=told)
-                await pause(self._settings.retry_after_s, stopping)
+                self.forget(list(self._places))
+                await self.waiting.after(error, stopping)
 
     @asynccontextmanager
     async def joined(self) -> AsyncIterator[AIOKafkaConsumer]:
@@ -109,10 +114,12 @@ class Projector:
 
         Raises TransientError, or what aiokafka raises; nothing of the batch is written then.
         """
-        fetched = await consumer.getmany(
-            timeout_ms=int(self._settings.poll_timeout_s * 1000), max_records=self._settings.batch_rows_max
+        fetched = await fetch(
+            consumer, timeout_s=self._settings.poll_timeout_s, records_max=self._settings.batch_rows_max
         )
         try:
+            if fetched is None:
+                return await self._fill_quiet_partitions(time.monotonic())
             # A partition that has just come is read from wherever the client began: not by us.
             incoming = {
                 partition.partition: self._incoming(records)
@@ -253,8 +260,10 @@ class Projector:
             for partition, heard_at in self._heard_at.items()
             if now - heard_at >= self._settings.quiet_after_s
         ]
-        if not quiet:
+        if not quiet and (self._heard_at or now - self._asked_at < self._settings.quiet_after_s):
             return 0
+        # Without partitions too: the client itself never says that Kafka is away.
+        self._asked_at = now
         published = await self._watermark.read()
         filled = 0
         for partition in quiet:

@@ -10,7 +10,7 @@ import structlog
 
 from service.errors import TransientError
 from service.postgres import Pool, sorted_errors
-from service.waiting import pause
+from service.waiting import Waiting, pause
 
 logger = structlog.get_logger()
 
@@ -25,6 +25,7 @@ class Partitions:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self.waiting = Waiting("partitions")
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Look every minute until asked to stop."""
@@ -32,8 +33,10 @@ class Partitions:
             try:
                 await self.run_once()
             except TransientError as error:
-                logger.warning("partitions.not_made", error=str(error))
-            await pause(_INTERVAL_S, stopping)
+                await self.waiting.after(error, stopping)
+            else:
+                self.waiting.over()
+                await pause(_INTERVAL_S, stopping)
 
     async def run_once(self) -> int:
         """Make what is missing; the number of partitions made. Raises TransientError."""

@@ -23,7 +23,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from service import telemetry
 from service.crashpoints import crashpoint
-from service.errors import InvariantError, ReciboError, TransientError
+from service.errors import InvariantError, TransientError
 from service.eventlog import head as log_head
 from service.kafka import checkpoint, topics
 from service.kafka.checkpoint import Checkpoint
@@ -32,12 +32,15 @@ from service.kafka.producer import send, transactional_producer
 from service.postgres import Connection, connect, sorted_errors
 from service.relay.streams import Outgoing, Stream
 from service.settings import RelaySettings
-from service.waiting import pause
+from service.waiting import Waiting, pause
 
 logger = structlog.get_logger()
 
 RECORDS_PER_PRODUCER_MAX: Final = 2**30
 """aiokafka's sequence numbers break at 2^31 in one partition: a producer is thrown away well before."""
+
+_PUBLISH_S_MAX: Final = 20.0
+"""For one pass: aiokafka by itself would wait for Kafka without end, and nobody would know."""
 
 _LOCK_SPACE: Final = 0x7265_6C79  # "rely"
 
@@ -72,6 +75,7 @@ class Relay:
         self._log = log
         self._settings = settings
         self._logger = logger.bind(log=log, stream=stream.name)
+        self.waiting = Waiting(f"relay-{stream.name}", first_s=settings.retry_after_s)
         self.leading = False
         """Whether this process holds the log's lock now."""
         self.position = 0
@@ -91,8 +95,7 @@ class Relay:
             except Exception as error:  # noqa: BLE001  Whatever aiokafka or asyncpg call it.
                 # Any doubt: nothing is lost by starting over.
                 telemetry.RELAY_RESTARTS.labels(stream=self._stream.name).inc()
-                self._logger.warning("relay.started_over", error=_told(error))
-                await pause(self._settings.retry_after_s, stopping)
+                await self.waiting.after(error, stopping)
 
     @asynccontextmanager
     async def lead(self, stopping: asyncio.Event) -> AsyncIterator["Leadership | None"]:
@@ -145,6 +148,7 @@ class Relay:
                 return
             while not stopping.is_set() and leadership.records < RECORDS_PER_PRODUCER_MAX:
                 published = await leadership.run_once()
+                self.waiting.over()
                 self.position = leadership.position
                 if published == 0:
                     await leadership.wait_for_work(stopping)
@@ -162,6 +166,7 @@ class Relay:
                 )
             if taken:
                 return True
+            self.waiting.over()
             if not waiting:
                 self._logger.info("relay.standing_by")
                 waiting = True
@@ -215,8 +220,7 @@ class Leadership:
             )
         if not rows:
             return 0
-        published = await self._publish(rows)
-        self._published = published
+        self._published = published = await self._publish_in_time(rows)
         await self._measure_lag()
         self.records += len(rows)
         telemetry.RELAY_PUBLISHED.labels(stream=self._stream.name).inc(len(rows))
@@ -231,7 +235,7 @@ class Leadership:
     async def wait_for_work(self, stopping: asyncio.Event) -> None:
         """Return when an append was notified, when the poll interval has passed, or on stopping."""
         if self._connection.is_closed():
-            raise TransientError("the connection that holds the relay's lock was lost")
+            raise TransientError("the connection that holds the relay's lock was lost", store="postgres")
         waiters = [asyncio.ensure_future(event.wait()) for event in (self._woken, stopping)]
         try:
             await asyncio.wait(
@@ -240,6 +244,13 @@ class Leadership:
         finally:
             for waiter in waiters:
                 waiter.cancel()
+
+    async def _publish_in_time(self, rows: list[Outgoing]) -> Checkpoint:
+        try:
+            async with asyncio.timeout(_PUBLISH_S_MAX):
+                return await self._publish(rows)
+        except TimeoutError as error:
+            raise TransientError("Kafka does not confirm what was published", store="kafka") from error
 
     async def _publish(self, rows: list[Outgoing]) -> Checkpoint:
         records, last = self._chained(rows)
@@ -301,7 +312,3 @@ async def _refuse_another_log(stream: Stream, connection: Connection, published:
             "replica or another log. Point RECIBO_DATABASE_URL at the database that published, or, "
             "if its loss is final, use another topic prefix; publishing now would reuse positions"
         )
-
-
-def _told(error: Exception) -> str:
-    return str(error) if isinstance(error, ReciboError) else type(error).__name__

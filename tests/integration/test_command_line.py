@@ -82,7 +82,7 @@ def recibo(alone: CommandLine, database_url: str, kafka: Kafka) -> CommandLine:
     [
         (["bogus"], "No such command 'bogus' (see `python -m service --help`)"),
         (["serve"], "Missing argument 'ROLE' (see `python -m service serve --help`)"),
-        (["serve", "replay"], "replay: there are ingress, relay, projector (see"),
+        (["serve", "replay"], "replay: there are ingress, drain, relay, projector (see"),
         (["dispute", "shop:order:1", "won"], "'won' is not one of 'lost', 'closed' (see"),
         (["quarantine", "retry", "main-7"], "Invalid value for 'POSITION'"),
     ],

@@ -96,6 +96,15 @@ async def test_a_role_that_just_ends_is_a_failure_too() -> None:
     assert await supervised(roles) == (EXIT_FAILED, [("runtime.role_ended", "gone")])
 
 
+async def test_a_role_that_something_cancelled_is_a_failure_and_is_named() -> None:
+    async def cancelled(_stopping: asyncio.Event) -> None:
+        raise asyncio.CancelledError
+
+    roles = [role("steady", until_stopped), role("confused", cancelled)]
+
+    assert await supervised(roles) == (EXIT_FAILED, [("runtime.role_cancelled", "confused")])
+
+
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_process_in_order(sent: signal.Signals) -> None:
     with subprocess.Popen([sys.executable, "-c", _SCRIPT], stdout=subprocess.PIPE, text=True) as process:

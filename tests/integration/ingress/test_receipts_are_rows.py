@@ -1,7 +1,6 @@
 """From a real socket to a real log: a receipt is a row, byte for byte, and nothing else is."""
 
 import asyncio
-import dataclasses
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -128,8 +127,7 @@ async def test_while_postgres_is_away_senders_are_told_to_retry_and_nothing_clai
 
 
 async def test_an_append_whose_connection_is_lost_is_tried_again_and_accounted_for(database_url: str) -> None:
-    settings = dataclasses.replace(SETTINGS, append_attempts_max=3)
-    async with ingress_on(database_url, settings) as ingress, aiohttp.ClientSession(ingress.url) as http:
+    async with ingress_on(database_url) as ingress, aiohttp.ClientSession(ingress.url) as http:
         admin = await asyncpg.connect(database_url)
         async with admin.transaction():
             await admin.execute("select * from log_head for update")

@@ -15,6 +15,8 @@ class LogFake:
         self.failures: list[Exception] = []
         """Raised by the next appends, one each; what is raised was not stored."""
         self.stripped: frozenset[int] = frozenset()
+        self.probes: list[Exception | None] = []
+        """What the next probes find, one each: an error, or null for a log that answers."""
         self.open = asyncio.Event()
         """While it is not set, appends wait."""
         self.open.set()
@@ -41,3 +43,8 @@ class LogFake:
         first = self._last + 1
         self._last += len(rows)
         return Appended(positions=range(first, self._last + 1), stripped=self.stripped)
+
+    async def probe(self) -> None:
+        found = self.probes.pop(0) if self.probes else None
+        if found is not None:
+            raise found

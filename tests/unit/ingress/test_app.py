@@ -23,6 +23,7 @@ from service.ingress.headers import WITHHELD
 from service.settings import HEADERS_ALWAYS_KEPT, IngressSettings, Source
 from tests.ingresses import Ingress, running_ingress
 from tests.unit.ingress.log_fake import LogFake
+from tests.unit.ingress.spill_fake import SpillFake
 
 SECRET = "the-secret-of-the-tests"
 BODY = b'{"id": "7"}'
@@ -403,7 +404,26 @@ class TestProblems:
 
 
 class TestUnavailable:
-    async def test_while_the_log_is_away_the_sender_is_told_when_to_retry(
+    async def test_while_the_log_is_away_the_receipt_is_that_of_the_spill(self, log: LogFake) -> None:
+        log.failures = [TransientError("away")]
+        spill = SpillFake(away=False)
+
+        async with (
+            running_ingress(
+                SOURCES, append=log.append, root_of=root_of, settings=SETTINGS, spill=spill
+            ) as ingress,
+            aiohttp.ClientSession(ingress.url) as http,
+        ):
+            async with http.post("/webhooks/open", data=BODY) as answer:
+                assert (answer.status, await answer.json()) == (200, {"receipt": "spill-3-0"})
+            async with http.post("/webhooks/open", data=b"[]") as answer:
+                assert await answer.json() == {
+                    "receipt": "spill-3-1",
+                    "status": "quarantined",
+                    "reason": "body: not a JSON object",
+                }
+
+    async def test_while_both_stores_are_away_the_sender_is_told_when_to_retry(
         self, http: aiohttp.ClientSession, log: LogFake
     ) -> None:
         log.failures = [TransientError("away")]
@@ -413,7 +433,8 @@ class TestUnavailable:
             assert answer.headers["Retry-After"] == "2"
             assert answer.content_type == "application/problem+json"
         async with http.post("/webhooks/open", data=BODY) as again:
-            assert again.status == 200
+            assert again.status == 503
+        assert len(log.batches) == 1
 
     async def test_a_full_queue_is_told_at_once(self, start: Starter, log: LogFake) -> None:
         log.open.clear()

@@ -7,13 +7,14 @@ import hashlib
 from collections.abc import Sequence
 
 import pytest
-import structlog
 
-from service.errors import InvariantError, OutcomeUnknownError, TransientError
+from service.errors import DatumRefusedError, TransientError
 from service.eventlog.deliveries import NewDelivery
-from service.ingress.batch import GroupCommit, QueueFull, Stored
+from service.ingress.batch import GroupCommit, QueueFull
+from service.ingress.lifeboat import Lifeboat, Stored
 from service.settings import IngressSettings
 from tests.unit.ingress.log_fake import LogFake
+from tests.unit.ingress.spill_fake import SpillFake
 
 SETTINGS = IngressSettings()
 
@@ -34,6 +35,13 @@ def delivery(body: bytes = b"{}") -> NewDelivery:
     )
 
 
+def group_commit(log: LogFake, settings: IngressSettings) -> GroupCommit:
+    """One whose deliveries go to `log`, or nowhere."""
+    spill = SpillFake(away=True)
+    lifeboat = Lifeboat(append=log.append, probe=log.probe, spill=spill, log_name="main")
+    return GroupCommit(lifeboat.keep, settings)
+
+
 def append_all(batch: GroupCommit, rows: Sequence[NewDelivery]) -> list[asyncio.Task[Stored]]:
     return [asyncio.create_task(batch.append(row)) for row in rows]
 
@@ -52,19 +60,19 @@ async def log() -> LogFake:
 
 
 async def test_each_delivery_gets_its_own_position_in_order_of_arrival(log: LogFake) -> None:
-    batch = GroupCommit(log.append, SETTINGS)
+    batch = group_commit(log, SETTINGS)
     rows = [delivery(b"%d" % n) for n in range(50)]
 
     stored = await asyncio.gather(*append_all(batch, rows))
 
-    assert [position for position, _ in stored] == list(range(1, 51))
+    assert [one.position for one in stored] == list(range(1, 51))
     assert log.rows == rows
 
 
 async def test_what_arrives_during_an_append_is_the_next_batch_and_only_one_is_under_way(
     log: LogFake,
 ) -> None:
-    batch = GroupCommit(log.append, SETTINGS)
+    batch = group_commit(log, SETTINGS)
     first = await held_up(log, batch)
     others = append_all(batch, [delivery(b"%d" % n) for n in range(20)])
     await asyncio.sleep(0)
@@ -77,7 +85,7 @@ async def test_what_arrives_during_an_append_is_the_next_batch_and_only_one_is_u
 
 
 async def test_a_batch_is_bounded_in_rows(log: LogFake) -> None:
-    batch = GroupCommit(log.append, dataclasses.replace(SETTINGS, batch_rows_max=8))
+    batch = group_commit(log, dataclasses.replace(SETTINGS, batch_rows_max=8))
 
     await asyncio.gather(*append_all(batch, [delivery()] * 20))
 
@@ -85,7 +93,7 @@ async def test_a_batch_is_bounded_in_rows(log: LogFake) -> None:
 
 
 async def test_a_batch_is_bounded_in_bytes_but_takes_one_row_of_any_size(log: LogFake) -> None:
-    batch = GroupCommit(log.append, dataclasses.replace(SETTINGS, batch_bytes_max=10_000))
+    batch = group_commit(log, dataclasses.replace(SETTINGS, batch_bytes_max=10_000))
 
     await asyncio.gather(
         *append_all(batch, [delivery(b"x" * size) for size in (4000, 4000, 4000, 20_000, 10)])
@@ -95,7 +103,7 @@ async def test_a_batch_is_bounded_in_bytes_but_takes_one_row_of_any_size(log: Lo
 
 
 async def test_a_full_queue_is_refused_at_once_and_takes_more_when_it_has_emptied(log: LogFake) -> None:
-    batch = GroupCommit(log.append, dataclasses.replace(SETTINGS, queue_rows_max=3))
+    batch = group_commit(log, dataclasses.replace(SETTINGS, queue_rows_max=3))
     first = await held_up(log, batch)
     others = append_all(batch, [delivery()] * 3)
     await asyncio.sleep(0)
@@ -109,7 +117,7 @@ async def test_a_full_queue_is_refused_at_once_and_takes_more_when_it_has_emptie
 
 
 async def test_the_queue_is_bounded_in_bytes(log: LogFake) -> None:
-    batch = GroupCommit(log.append, dataclasses.replace(SETTINGS, queue_bytes_max=10_000))
+    batch = group_commit(log, dataclasses.replace(SETTINGS, queue_bytes_max=10_000))
     first = await held_up(log, batch)
     second = asyncio.create_task(batch.append(delivery(b"x" * 9000)))
     await asyncio.sleep(0)
@@ -119,17 +127,21 @@ async def test_the_queue_is_bounded_in_bytes(log: LogFake) -> None:
 
     log.open.set()
     await asyncio.gather(first, second)
-    assert batch.health() == {"queued_rows": 0, "queued_bytes": 0, "log": "ok"}
+    assert batch.health() == {"queued_rows": 0, "queued_bytes": 0}
 
 
-@pytest.mark.parametrize(
-    "error", [TransientError("away"), InvariantError("no such table"), ZeroDivisionError()]
-)
-async def test_a_failed_append_is_told_to_all_of_its_batch_and_to_nobody_else(
+@pytest.mark.parametrize("error", [DatumRefusedError("refused"), ZeroDivisionError()])
+async def test_a_batch_that_cannot_be_kept_is_told_to_all_of_it_and_to_nobody_else(
     log: LogFake, error: Exception
 ) -> None:
-    batch = GroupCommit(log.append, dataclasses.replace(SETTINGS, batch_rows_max=2))
-    log.failures = [error]
+    failures: list[Exception] = [error]
+
+    async def keep(rows: Sequence[NewDelivery]) -> Sequence[Stored]:
+        if failures:
+            raise failures.pop()
+        return [Stored("main", 1)] * len(rows)
+
+    batch = GroupCommit(keep, dataclasses.replace(SETTINGS, batch_rows_max=2))
 
     outcomes = await asyncio.gather(*append_all(batch, [delivery()] * 4), return_exceptions=True)
 
@@ -137,52 +149,8 @@ async def test_a_failed_append_is_told_to_all_of_its_batch_and_to_nobody_else(
     assert outcomes[0] is not outcomes[1]
 
 
-async def test_health_says_whether_the_log_took_the_last_append(log: LogFake) -> None:
-    batch = GroupCommit(log.append, SETTINGS)
-    log.failures = [TransientError("away")]
-
-    with pytest.raises(TransientError):
-        await batch.append(delivery())
-    away = batch.health()["log"]
-    await batch.append(delivery())
-
-    assert (away, batch.health()["log"]) == ("away", "ok")
-
-
-async def test_an_unknown_outcome_is_written_down_per_delivery_and_tried_again(log: LogFake) -> None:
-    batch = GroupCommit(log.append, SETTINGS)
-    log.failures = [OutcomeUnknownError("lost")]
-    rows = [delivery(b"one"), delivery(b"two")]
-
-    with structlog.testing.capture_logs() as lines:
-        stored = await asyncio.gather(*append_all(batch, rows))
-
-    assert [position for position, _ in stored] == [1, 2]
-    assert log.batches == [rows, rows]
-    assert [line for line in lines if line["event"] == "ingress.outcome_unknown"] == [
-        {
-            "event": "ingress.outcome_unknown",
-            "log_level": "warning",
-            "body_sha256": row.body_sha256.hex(),
-            "attempt": 1,
-        }
-        for row in rows
-    ]
-
-
-async def test_after_several_unknown_outcomes_the_sender_is_told_to_retry(log: LogFake) -> None:
-    batch = GroupCommit(log.append, dataclasses.replace(SETTINGS, append_attempts_max=3))
-    log.failures = [OutcomeUnknownError("lost")] * 3
-
-    with structlog.testing.capture_logs() as lines, pytest.raises(TransientError):
-        await batch.append(delivery())
-
-    assert len(log.batches) == 3
-    assert [line["attempt"] for line in lines if line["event"] == "ingress.outcome_unknown"] == [1, 2, 3]
-
-
 async def test_a_row_that_was_taken_without_root_and_headers_says_so(log: LogFake) -> None:
-    batch = GroupCommit(log.append, SETTINGS)
+    batch = group_commit(log, SETTINGS)
     log.stripped = frozenset({1})
 
     stored = await asyncio.gather(*append_all(batch, [delivery()] * 3))
@@ -191,7 +159,7 @@ async def test_a_row_that_was_taken_without_root_and_headers_says_so(log: LogFak
 
 
 async def test_a_client_that_goes_away_takes_nothing_with_it(log: LogFake) -> None:
-    batch = GroupCommit(log.append, SETTINGS)
+    batch = group_commit(log, SETTINGS)
     first = await held_up(log, batch)
     gone, stays = append_all(batch, [delivery(b"gone"), delivery(b"stays")])
     await asyncio.sleep(0)
@@ -205,7 +173,7 @@ async def test_a_client_that_goes_away_takes_nothing_with_it(log: LogFake) -> No
 
 
 async def test_drain_returns_once_everything_is_in_the_log(log: LogFake) -> None:
-    batch = GroupCommit(log.append, dataclasses.replace(SETTINGS, batch_rows_max=2))
+    batch = group_commit(log, dataclasses.replace(SETTINGS, batch_rows_max=2))
     first = await held_up(log, batch)
     others = append_all(batch, [delivery()] * 5)
     await asyncio.sleep(0)
@@ -221,4 +189,4 @@ async def test_drain_returns_once_everything_is_in_the_log(log: LogFake) -> None
 
 
 async def test_drain_of_an_idle_queue_returns_at_once(log: LogFake) -> None:
-    await GroupCommit(log.append, SETTINGS).drain()
+    await group_commit(log, SETTINGS).drain()

@@ -1,0 +1,152 @@
+"""Write deliveries to `webhooks.spill`, for the ingress while Postgres is away.
+
+In: a batch of rows. Out: the partition and offset of each, once Kafka has them on disk. The producer is
+idempotent, so what aiokafka sends again by itself is not doubled. A crash leaves rows that were not
+answered; their senders repeat them.
+
+A send that is not confirmed in time is in doubt, and Kafka away: every further batch is refused at once.
+aiokafka goes on trying with the one in doubt, for ever; when it has got through, Kafka is back. So what
+waits here is never more than one batch.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from projections.delivery import PARTITIONS
+from service.errors import OutcomeUnknownError, TransientError
+from service.eventlog.deliveries import NewDelivery
+from service.kafka import topics
+from service.kafka.producer import idempotent_producer
+from service.spill import wire
+from service.waiting import Waiting, either
+
+SEND_S_MAX: Final = 3.0
+"""For one batch to be confirmed."""
+
+_DOUBT_S_MAX: Final = 30.0
+"""A batch may be in doubt that long before another producer takes over."""
+
+
+class Spilled(NamedTuple):
+    """Where a row is in `webhooks.spill`."""
+
+    partition: int
+    offset: int
+
+
+class SpillWriter:
+    """Writes the rows of one log."""
+
+    def __init__(self, *, bootstrap: str, prefix: str, log: str) -> None:
+        self._bootstrap = bootstrap
+        self._topic = prefix + topics.SPILL
+        self._log = log
+        self._partitions = itertools.cycle(range(PARTITIONS))
+        self._producer: AIOKafkaProducer | None = None
+        self._in_doubt: asyncio.Task[list[Spilled]] | None = None
+        self._doubted = asyncio.Event()
+        self._waiting = Waiting("spill")
+        self.tried = asyncio.Event()
+        """Set once it is known whether Kafka was there at the start."""
+
+    @property
+    def away(self) -> bool:
+        """Whether `write` would refuse at once."""
+        return self._producer is None
+
+    def health(self) -> Mapping[str, object]:
+        """Whether a batch would be taken, as far as is known."""
+        return {"spill": "away" if self.away else "ok", **self._waiting.details()}
+
+    async def write(self, rows: Sequence[NewDelivery]) -> Sequence[Spilled]:
+        """Where each of `rows` is, once all are on disk.
+
+        Raises TransientError at once while Kafka is away: none was sent. Raises OutcomeUnknownError if
+        they were sent and not confirmed: each of them may be there, now or later.
+        """
+        producer = self._producer
+        if producer is None:
+            raise TransientError("Kafka is away", store="kafka")
+        sending = asyncio.create_task(self._send(producer, rows))
+        try:
+            async with asyncio.timeout(SEND_S_MAX):
+                return await asyncio.shield(sending)
+        except Exception as error:
+            self._producer = None
+            self._in_doubt = sending
+            self._doubted.set()
+            raise OutcomeUnknownError(
+                f"Kafka did not confirm the spill ({type(error).__name__})", store="kafka"
+            ) from error
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Keep a connected producer ready until `stopping` is set, which is when no row comes any more."""
+        while not stopping.is_set():
+            try:
+                async with idempotent_producer(self._bootstrap) as producer:
+                    await producer.partitions_for(self._topic)
+                    self._ready(producer)
+                    await self._until_useless(producer, stopping)
+            except Exception as error:  # noqa: BLE001
+                # Whatever aiokafka calls it: the next producer begins anew, with an identity of its own.
+                self._producer = None
+                self.tried.set()
+                await self._waiting.after(error, stopping)
+        self._producer = None
+
+    def _ready(self, producer: AIOKafkaProducer) -> None:
+        self._waiting.over()
+        self._producer = producer
+        self.tried.set()
+
+    async def _until_useless(self, producer: AIOKafkaProducer, stopping: asyncio.Event) -> None:
+        while True:
+            await either(self._doubted, stopping)
+            if stopping.is_set():
+                return
+            self._doubted.clear()
+            assert self._in_doubt is not None
+            await self._resolved(self._in_doubt, stopping)
+            self._ready(producer)
+
+    async def _resolved(self, sending: "asyncio.Task[list[Spilled]]", stopping: asyncio.Event) -> None:
+        """Return once the batch in doubt is there after all. Raises why it, and the producer, are lost."""
+        self._waiting.began(TransientError("a batch is not confirmed", store="kafka"))
+        stopped = asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait((sending, stopped), timeout=_DOUBT_S_MAX, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+        if sending.done():
+            sending.result()
+        elif not stopping.is_set():
+            raise TransientError("a batch stayed unconfirmed", store="kafka")
+
+    async def _send(self, producer: AIOKafkaProducer, rows: Sequence[NewDelivery]) -> list[Spilled]:
+        batches = self._batches(producer, rows)
+        futures = [
+            await producer.send_batch(batch, self._topic, partition=next(self._partitions))
+            for batch in batches
+        ]
+        places: list[Spilled] = []
+        for batch, at in zip(batches, await asyncio.gather(*futures), strict=True):
+            places.extend(Spilled(at.partition, at.offset + index) for index in range(batch.record_count()))
+        return places
+
+    def _batches(self, producer: AIOKafkaProducer, rows: Sequence[NewDelivery]) -> list[BatchBuilder]:
+        """`rows` in as few batches as their size allows: Kafka flushes each by itself."""
+        batches = [producer.create_batch()]
+        for row in rows:
+            if not self._append(batches[-1], row):
+                batches.append(producer.create_batch())
+                self._append(batches[-1], row)
+        return batches
+
+    def _append(self, batch: BatchBuilder, row: NewDelivery) -> bool:
+        headers = wire.encode(row, log=self._log)
+        return batch.append(timestamp=None, key=None, value=row.body, headers=headers) is not None

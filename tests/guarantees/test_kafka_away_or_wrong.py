@@ -1,0 +1,60 @@
+"""Promise 2, for Kafka: while it is away deliveries are taken; while its topics are wrong no role works."""
+
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from service.kafka import topics
+from tests.relays import drain, published, relay_of
+from tests.roles import Process, role
+from tests.servers import Kafka, fresh_prefix
+
+AWAY = Kafka(bootstrap="127.0.0.1:1", prefix="")
+
+
+async def test_an_ingress_starts_and_takes_deliveries_without_kafka(
+    database_url: str, kafka: Kafka, tmp_path: Path
+) -> None:
+    bodies = [b'{"id": "pay_%d", "type": "PAYMENT", "status": "APPROVED"}' % number for number in range(20)]
+
+    async with role("ingress", database_url, AWAY, tmp_path) as ingress:
+        statuses = [await _post(ingress, body) for body in bodies]
+        code = await ingress.stop()
+    await drain(relay_of("deliveries", database_url, kafka))
+
+    records = sorted(await published(kafka), key=lambda record: record.position)
+    assert statuses == [200] * 20
+    assert code == 0
+    assert [record.value for record in records] == bodies
+
+
+async def test_every_role_halts_on_a_topic_with_another_number_of_partitions(
+    database_url: str, kafka: Kafka, tmp_path: Path
+) -> None:
+    wrong = Kafka(bootstrap=kafka.bootstrap, prefix=fresh_prefix())
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    await admin.create_topics(
+        [NewTopic(name=wrong.prefix + topics.RAW, num_partitions=3, replication_factor=1)]
+    )
+    await admin.close()
+
+    codes = {}
+    for name in ("ingress", "relay", "projector"):
+        # With a crash point nobody waits for its health: it halts.
+        async with role(name, database_url, wrong, tmp_path, crashpoint="none of them") as halting:
+            codes[name] = await halting.process.wait()
+            assert "webhooks.raw has 3 partitions, not 12" in halting.log.read_text()
+
+    owner = await asyncpg.connect(database_url)
+    assert await owner.fetchval("select count(*) from projector_position") == 0
+    await owner.close()
+    assert codes == {"ingress": 3, "relay": 3, "projector": 3}
+
+
+async def _post(ingress: Process, body: bytes) -> int:
+    url = f"http://127.0.0.1:{ingress.port}/webhooks/shop"
+    async with aiohttp.ClientSession() as http, http.post(url, data=body) as answer:
+        return answer.status
