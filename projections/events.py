@@ -28,13 +28,18 @@ from projections.messages import (
 )
 from projections.states import (
     CartState,
+    CartStatus,
     DisputeState,
+    DisputeStatus,
     Flag,
     OrderState,
+    OrderStatus,
     State,
     States,
     SubscriptionState,
+    SubscriptionStatus,
     WithdrawalState,
+    WithdrawalStatus,
 )
 
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -85,10 +90,47 @@ def outgoing(
     if after.facts == before.facts:
         # A repeat at most moved a fact to an earlier instant. The version is the same, so its ids are used:
         # what changed goes out with the next new fact. Only what is gone would not, and is deleted now.
-        return [telling.tombstone(n) for n in _vanished(before.states, after.states)]
+        disputes = _KINDS[DisputeState]
+        return [telling.tombstone(n, disputes) for n in _vanished(before.states, after.states)]
     changes = list(_changes(before.states, after.states))
     events = [event for change in changes if (event := telling.event(*change)) is not None]
     return events + [telling.record(n, state) for n, _, state in changes]
+
+
+class Amendment(NamedTuple):
+    """An aggregate of a root that a swap of all states changes."""
+
+    kind: str
+    """`order`, `dispute`, …"""
+    n: int
+    """0 for the root's own aggregate, the ordinal of a dispute."""
+    previous_status: str | None
+    """Null where there was none before."""
+
+
+def amendments(
+    after: Root, changed: Sequence[Amendment], *, log: str, position: int, swapped_at: int, generation: int
+) -> list[Outgoing]:
+    """What a swap tells of a root: `<kind>.amended` for each of `changed`, then their states and tombstones.
+
+    No delivery caused them: the cause names `position`, how far the root's partition was folded then.
+    """
+    told = after.timeline.entries
+    telling = _Telling(
+        root=after.timeline.root,
+        version=version_text(generation, after.facts),
+        occurred_at=rfc3339(told[-1].occurred_at if told else swapped_at),
+        recorded_at=rfc3339(swapped_at),
+        cause=Cause(log=log, position=position),
+    )
+    now = {(_KINDS[type(state)].name, n): state for n, _, state in _changes(States(), after.states)}
+    there = [(one, state) for one in changed if (state := now.get((one.kind, one.n))) is not None]
+    gone = [one for one in changed if (one.kind, one.n) not in now]
+    return [
+        *(telling.told(one.n, "amended", one.previous_status, state) for one, state in there),
+        *(telling.record(one.n, state) for one, state in there),
+        *(telling.tombstone(one.n, _KIND_NAMED[one.kind]) for one in gone),
+    ]
 
 
 def rfc3339(instant_ns: int) -> str:
@@ -127,10 +169,13 @@ class _Telling(NamedTuple):
     cause: Cause
 
     def event(self, n: int, before: State | None, after: State) -> Outgoing | None:
-        kind = _KINDS[type(after)]
-        what = _what_changed(kind, before, after)
+        what = _what_changed(_KINDS[type(after)], before, after)
         if what is None:
             return None
+        return self.told(n, what, None if before is None else before.status, after)
+
+    def told(self, n: int, what: str, previous_status: str | None, after: State) -> Outgoing:
+        kind = _KINDS[type(after)]
         return Outgoing(
             topic=kind.topic,
             key=self.root,
@@ -140,7 +185,7 @@ class _Telling(NamedTuple):
             subject=self._aggregate_id(n),
             time=self.occurred_at,
             sequence=self.version,
-            data=_encoder.encode(kind.data(self, before, after)),
+            data=_encoder.encode(kind.data(self, previous_status, after)),
         )
 
     def record(self, n: int, state: State) -> Outgoing:
@@ -149,8 +194,8 @@ class _Telling(NamedTuple):
         data = b'{"version":"%s",%s' % (self.version.encode(), _encoder.encode(state)[1:])
         return self._state_record(kind, n, "state", data)
 
-    def tombstone(self, n: int) -> Outgoing:
-        return self._state_record(_KINDS[DisputeState], n, "gone", None)
+    def tombstone(self, n: int, kind: "_Kind") -> Outgoing:
+        return self._state_record(kind, n, "gone", None)
 
     def _state_record(self, kind: "_Kind", n: int, suffix: str, data: bytes | None) -> Outgoing:
         aggregate_id = self._aggregate_id(n)
@@ -192,14 +237,14 @@ class _Kind(NamedTuple):
     data: Callable[..., msgspec.Struct]
 
 
-def _order_data(telling: _Telling, before: OrderState | None, after: OrderState) -> OrderData:
+def _order_data(telling: _Telling, previous_status: OrderStatus | None, after: OrderState) -> OrderData:
     return OrderData(
         root=after.root,
         account=after.account,
         order_id=after.order_id,
         provider=after.provider,
         version=telling.version,
-        previous_status=None if before is None else before.status,
+        previous_status=previous_status,
         status=after.status,
         provider_status=after.provider_status,
         amount_cents=after.amount_cents,
@@ -220,7 +265,9 @@ def _order_data(telling: _Telling, before: OrderState | None, after: OrderState)
     )
 
 
-def _dispute_data(telling: _Telling, before: DisputeState | None, after: DisputeState) -> DisputeData:
+def _dispute_data(
+    telling: _Telling, previous_status: DisputeStatus | None, after: DisputeState
+) -> DisputeData:
     return DisputeData(
         root=after.root,
         ordinal=after.ordinal,
@@ -228,7 +275,7 @@ def _dispute_data(telling: _Telling, before: DisputeState | None, after: Dispute
         subject=after.subject,
         provider=after.provider,
         version=telling.version,
-        previous_status=None if before is None else before.status,
+        previous_status=previous_status,
         status=after.status,
         reason=after.reason,
         opened_at=rfc3339(after.opened_at),
@@ -241,7 +288,7 @@ def _dispute_data(telling: _Telling, before: DisputeState | None, after: Dispute
 
 
 def _subscription_data(
-    telling: _Telling, before: SubscriptionState | None, after: SubscriptionState
+    telling: _Telling, previous_status: SubscriptionStatus | None, after: SubscriptionState
 ) -> SubscriptionData:
     return SubscriptionData(
         root=after.root,
@@ -249,7 +296,7 @@ def _subscription_data(
         subscription_id=after.subscription_id,
         provider=after.provider,
         version=telling.version,
-        previous_status=None if before is None else before.status,
+        previous_status=previous_status,
         status=after.status,
         provider_status=after.provider_status,
         reference=after.reference,
@@ -262,7 +309,7 @@ def _subscription_data(
 
 
 def _withdrawal_data(
-    telling: _Telling, before: WithdrawalState | None, after: WithdrawalState
+    telling: _Telling, previous_status: WithdrawalStatus | None, after: WithdrawalState
 ) -> WithdrawalData:
     return WithdrawalData(
         root=after.root,
@@ -270,7 +317,7 @@ def _withdrawal_data(
         withdrawal_id=after.withdrawal_id,
         provider=after.provider,
         version=telling.version,
-        previous_status=None if before is None else before.status,
+        previous_status=previous_status,
         status=after.status,
         provider_status=after.provider_status,
         amount_cents=after.amount_cents,
@@ -283,14 +330,14 @@ def _withdrawal_data(
     )
 
 
-def _cart_data(telling: _Telling, before: CartState | None, after: CartState) -> CartData:
+def _cart_data(telling: _Telling, previous_status: CartStatus | None, after: CartState) -> CartData:
     return CartData(
         root=after.root,
         account=after.account,
         cart_id=after.cart_id,
         provider=after.provider,
         version=telling.version,
-        previous_status=None if before is None else before.status,
+        previous_status=previous_status,
         status=after.status,
         amount_cents=after.amount_cents,
         currency=after.currency,
@@ -360,5 +407,7 @@ _KINDS: Final[dict[type[State], _Kind]] = {
         _cart_data,
     ),
 }
+
+_KIND_NAMED: Final = {kind.name: kind for kind in _KINDS.values()}
 
 _encoder = msgspec.json.Encoder()

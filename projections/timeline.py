@@ -5,6 +5,7 @@ by when it occurred, whenever it arrives (design.md, Meaning, 2 and 3).
 """
 
 from bisect import insort
+from collections.abc import Iterable
 from typing import Self
 
 import msgspec
@@ -21,11 +22,25 @@ class Timeline(msgspec.Struct, frozen=True):
     def join(self, fact: Fact) -> Self:
         """The timeline with `fact`; itself where that changes nothing."""
         known = self._known(fact.identity)
-        if known is not None and _date_rank(known) <= _date_rank(fact):
+        if known is not None and not dates_better(fact, known):
             return self
         entries = [entry for entry in self.entries if entry is not known]
         insort(entries, fact, key=sort_key)
         return type(self)(self.root, tuple(entries))
+
+    @classmethod
+    def of(cls, root: str, facts: Iterable[Fact]) -> Self:
+        """The timeline that joining `facts` one by one, in whatever order, would give; sorted once."""
+        known: dict[str, Fact] = {}
+        for fact in facts:
+            earlier = known.get(fact.identity)
+            if earlier is None or dates_better(fact, earlier):
+                known[fact.identity] = fact
+        return cls(root, tuple(sorted(known.values(), key=sort_key)))
+
+    def until(self, instant: int) -> Self:
+        """What of it had happened by `instant`, nanoseconds since the epoch."""
+        return type(self)(self.root, tuple(fact for fact in self.entries if fact.occurred_at <= instant))
 
     def encode(self) -> bytes:
         """What is stored of the root: a JSON array of the facts, sorted. Everything else derives from it."""
@@ -46,6 +61,11 @@ class Timeline(msgspec.Struct, frozen=True):
 def sort_key(fact: Fact) -> tuple[int, int, int, str]:
     """Where a fact stands in its root's timeline."""
     return fact.occurred_at, fact.precedence, fact.refunded_cents or 0, fact.identity
+
+
+def dates_better(fact: Fact, known: Fact) -> bool:
+    """Whether `fact`, a repeat of `known`, takes its place."""
+    return _date_rank(fact) < _date_rank(known)
 
 
 def _date_rank(fact: Fact) -> tuple[bool, int, str]:

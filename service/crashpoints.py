@@ -20,6 +20,13 @@ NAMES: Final = (
     "relay.committed",
     "projector.written",
     "projector.committed",
+    "replay.spilled",
+    "replay.bucket_written",
+    "replay.bucket_folded",
+    "replay.indexed",
+    "replay.caught_up",
+    "replay.exchanged",
+    "replay.swapped",
 )
 """All there are: where each is, its call in the code tells."""
 

@@ -45,6 +45,28 @@ async def connect(url: str, *, application: str, timeout_s: float = 5.0) -> Conn
         return await asyncpg.connect(url, timeout=timeout_s, server_settings=_server_settings(application))
 
 
+async def connect_as_owner(
+    url: str, *, application: str, schema: str | None = None, timeout_s: float = 5.0
+) -> "asyncpg.Connection[asyncpg.Record]":
+    """One connection as whoever `url` logs in as, who may make and move tables.
+
+    Only `schema`, where given, is on its search path: what is not there it does not find, instead of
+    finding the live one.
+
+    Raises TransientError while Postgres is away.
+    """
+    server_settings = {"application_name": f"recibo-{application}", "timezone": "UTC"}
+    if schema is not None:
+        server_settings["search_path"] = quoted(schema)
+    with sorted_errors(lost=TransientError):
+        return await asyncpg.connect(url, timeout=timeout_s, server_settings=server_settings)
+
+
+def quoted(name: str) -> str:
+    """`name` as an identifier in SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 @asynccontextmanager
 async def pool(
     url: str, *, application: str, size_max: int, statement_timeout_s: float = 0.0
@@ -118,6 +140,11 @@ def sorted_errors(lost: type[TransientError] = OutcomeUnknownError) -> Iterator[
         raise lost(
             f"the connection to Postgres was lost: {type(error).__name__}", store="postgres"
         ) from error
+
+
+def literal(text: str) -> str:
+    """`text` as a constant in SQL, for the statements that take no parameters."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _sorted(error: asyncpg.PostgresError, lost: type[TransientError]) -> Exception:

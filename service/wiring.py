@@ -17,11 +17,11 @@ from service.ingress.batch import GroupCommit
 from service.ingress.lifeboat import Lifeboat
 from service.kafka import topics
 from service.postgres import Pool, pool
-from service.projector.apply import Folder
-from service.projector.positions import Positions
 from service.projector.projector import Projector
 from service.projector.retry import Retry
 from service.projector.watermark import Watermark
+from service.readmodels.apply import Folder
+from service.readmodels.positions import Positions
 from service.relay.partitions import Partitions
 from service.relay.relay import Relay
 from service.relay.streams import Deliveries, Events, Stream

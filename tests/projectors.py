@@ -9,11 +9,11 @@ from projections.fold import fold_version
 from service.eventlog.deliveries import NewDelivery, append_batch
 from service.kafka.partitioner import partition_of
 from service.postgres import Connection, connect, pool
-from service.projector.apply import Folder
-from service.projector.positions import Positions
 from service.projector.projector import Projector
 from service.projector.retry import Retry
 from service.projector.watermark import Watermark
+from service.readmodels.apply import Folder
+from service.readmodels.positions import Positions
 from service.settings import ProjectorSettings
 from tests.relays import drain, relay_of
 from tests.servers import Kafka

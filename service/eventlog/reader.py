@@ -18,16 +18,17 @@ async def between(
 ) -> list[Delivery]:
     """The next deliveries with after < position ≤ up_to, in log order, bounded; empty at the end."""
     rows = await connection.fetch(statement(_SQL, "deliveries_between"), after, up_to, rows_max, bytes_max)
-    return [_delivery(row) for row in rows]
+    return [delivery_of(row) for row in rows]
 
 
 async def at(connection: Connection, positions: Sequence[int]) -> list[Delivery]:
     """The deliveries at `positions`, in log order."""
     rows = await connection.fetch(statement(_SQL, "deliveries_at"), positions)
-    return [_delivery(row) for row in rows]
+    return [delivery_of(row) for row in rows]
 
 
-def _delivery(row: asyncpg.Record) -> Delivery:
+def delivery_of(row: asyncpg.Record) -> Delivery:
+    """The delivery in a row that has all columns but headers and digest."""
     return Delivery(
         position=row["position"],
         source=row["source"],

@@ -27,6 +27,11 @@ def receipt(log: str, position: int) -> str:
     return f"{log}-{position}"
 
 
+def position_in(event_id: str) -> int:
+    """The log position in the id of a quarantine's event, `<receipt>/quarantined`."""
+    return int(event_id.partition("/")[0].rpartition("-")[2])
+
+
 def nanoseconds(instant: dt.datetime) -> int:
     """Nanoseconds since the epoch of an aware instant."""
     return (instant - _EPOCH) // _MICROSECOND * 1000

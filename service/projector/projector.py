@@ -27,9 +27,9 @@ from service.kafka.consumer import Record, fetch, group_consumer
 from service.kafka.headers import delivery_of
 from service.kafka.partitioner import partition_of
 from service.postgres import Pool, sorted_errors
-from service.projector.apply import Folder
-from service.projector.positions import OutrunError, Place, Positions
 from service.projector.watermark import Watermark
+from service.readmodels.apply import Folder
+from service.readmodels.positions import OutrunError, Place, Positions
 from service.settings import ProjectorSettings
 from service.waiting import Waiting
 

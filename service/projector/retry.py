@@ -18,8 +18,9 @@ from service.errors import PermanentError, TransientError
 from service.eventlog import reader as log_reader
 from service.kafka.partitioner import partition_of
 from service.postgres import Pool, sorted_errors, statement
-from service.projector.apply import Folder
-from service.projector.positions import Positions
+from service.readmodels import store
+from service.readmodels.apply import Folder
+from service.readmodels.positions import Positions
 
 _SQL: Final = Path(readmodels.__file__).parent
 _PAGE_ROWS: Final = 100
@@ -103,6 +104,7 @@ class Retry:
                     )
                     if taken != "DELETE 1":  # another retry was faster
                         return True
+                    await store.remember_retried(connection, self._log, root, [delivery.position])
                     applied = await self._folder.apply(
                         connection, [delivery], generation=generation, retrying=True
                     )
@@ -125,6 +127,7 @@ class Retry:
                 if positions is None:
                     raise PermanentError(f"{root} is not parked: see `recibo parked list`")
                 deliveries = await log_reader.at(connection, positions)
+                await store.remember_retried(connection, self._log, root, positions)
                 applied = await self._folder.apply(
                     connection, deliveries, generation=generation, retrying=True
                 )

@@ -16,6 +16,18 @@ from service.postgres import Connection, statement
 
 _SQL: Final = Path(__file__).parent
 
+STATE_TABLES: Final = (
+    "order_state",
+    "dispute_state",
+    "subscription_state",
+    "withdrawal_state",
+    "cart_state",
+)
+"""A row per aggregate."""
+
+TABLES: Final = ("timeline", *STATE_TABLES, "quarantine", "parked_root", "retried_delivery")
+"""All that derives from the log, and is exchanged by a swap."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredRoot:
@@ -99,6 +111,11 @@ async def park(
 ) -> None:
     """Set `root` aside with the deliveries at `positions`; its later ones will follow them."""
     await connection.execute(statement(_SQL, "park"), root, log, partition, positions, reason)
+
+
+async def remember_retried(connection: Connection, log: str, root: str, positions: Sequence[int]) -> None:
+    """Remember that `root` was folded out of log order: until the next swap, its event ids are its own."""
+    await connection.execute(statement(_SQL, "remember_retried"), log, root, positions)
 
 
 async def quarantined(connection: Connection, log: str) -> list[asyncpg.Record]:

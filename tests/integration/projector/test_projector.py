@@ -11,7 +11,7 @@ from service.eventlog.deliveries import NewDelivery
 from service.kafka import topics
 from service.kafka.partitioner import partition_of
 from service.postgres import connect
-from service.projector.positions import OutrunError, Place, Positions
+from service.readmodels.positions import OutrunError, Place, Positions
 from tests.deliveries import admin_payment, new_delivery
 from tests.projectors import fold_up_to, projector_of, receive, states
 from tests.servers import Kafka

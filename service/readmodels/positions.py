@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from projections.delivery import PARTITIONS
 from service.errors import InvariantError, TransientError
 from service.postgres import Connection, statement
 
 _SQL: Final = Path(__file__).parent
+
+ALL: Final = range(PARTITIONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +27,15 @@ class Place:
     """Every row of the partition up to this log position is folded, quarantined or parked."""
     kafka_offset: int
     """The next offset to read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Every position row of a log, locked."""
+
+    places: Mapping[int, int]
+    """Partition → log position up to which it is folded; without those that have no row."""
+    fold_versions: frozenset[str]
 
 
 class OutrunError(TransientError):
@@ -68,6 +80,35 @@ class Positions:
             raise OutrunError("a partition has no position row any more")
         generation: int = rows[0]["generation"]
         return generation
+
+    async def vector(self, connection: Connection) -> dict[int, int]:
+        """How far each partition is folded, by whatever version; without those that never were."""
+        rows = await connection.fetch(statement(_SQL, "read_positions"), self._log, ALL)
+        return {row["partition"]: row["position"] for row in rows}
+
+    async def hold(self, connection: Connection) -> "Held":
+        """Lock every partition's row until the caller commits, wherever it stands, whoever folded it."""
+        rows = await connection.fetch(statement(_SQL, "lock_positions"), self._log, ALL)
+        return Held(
+            places={row["partition"]: row["position"] for row in rows},
+            fold_versions=frozenset(row["fold_version"] for row in rows),
+        )
+
+    async def place(self, connection: Connection, vector: Mapping[int, int]) -> None:
+        """Make the rows of partitions that have none, at the positions of `vector`."""
+        await connection.execute(
+            statement(_SQL, "place_positions"),
+            self._log,
+            list(vector),
+            list(vector.values()),
+            self._fold_version,
+        )
+
+    async def take_over(self, connection: Connection, generation: int) -> None:
+        """Give the states of all partitions, whose rows are held, to `generation` and this fold version."""
+        await connection.execute(
+            statement(_SQL, "take_over_positions"), self._log, generation, self._fold_version
+        )
 
     async def advance(self, connection: Connection, places: Mapping[int, Place]) -> None:
         """Move the locked rows to `places`, in the transaction that writes what was folded."""

@@ -1,8 +1,9 @@
 """Fold deliveries into the stored states and the outbox, inside the caller's transaction.
 
-The one place where state is written live: the projector and the retries call it, each holding the
-position rows of the partitions concerned, so nobody else folds those roots meanwhile. A crash
-before the caller's commit leaves nothing of it.
+The one place where states are written delivery by delivery. Live, the projector and the retries call
+it, each holding the position rows of the partitions concerned, so nobody else folds those roots
+meanwhile; replay calls it on its shadow, silently. A crash before the caller's commit leaves nothing
+of it.
 
 What cannot be read is quarantined; a root whose fold raises, or whose rows Postgres refuses, is
 parked with the positions of its deliveries; the rest flows.
@@ -31,11 +32,12 @@ from service.readmodels.store import FoldedRoot, Quarantined
 
 logger = structlog.get_logger()
 
-_DATA_ERRORS = (
+DATA_ERRORS = (
     asyncpg.DataError,
     asyncpg.IntegrityConstraintViolationError,
     asyncpg.ProgramLimitExceededError,
 )
+"""What Postgres raises because of a root's own rows."""
 
 
 @dataclass(slots=True)
@@ -67,6 +69,8 @@ class Applied:
     """What became of the deliveries of one call."""
 
     folded: int
+    roots: Sequence[str]
+    """All that something was read of."""
     quarantined: Sequence[Quarantined]
     parked: Sequence[str]
 
@@ -74,9 +78,11 @@ class Applied:
 class Folder:
     """Folds deliveries of one log with one reading."""
 
-    def __init__(self, *, log: str, reading: Reading) -> None:
+    def __init__(self, *, log: str, reading: Reading, silent: bool = False) -> None:
+        """`silent`: nothing goes to the outbox."""
         self._log = log
         self._reading = reading
+        self._silent = silent
 
     async def apply(
         self,
@@ -107,11 +113,13 @@ class Folder:
         for one, reason in parked:
             await self._park(connection, one, reason)
         await store.quarantine(connection, self._log, quarantined)
-        await append_events(connection, [self._quarantine_event(one) for one in quarantined])
-        for unread in quarantined:
-            telemetry.PROJECTOR_QUARANTINED.labels(provider=unread.provider).inc()
+        if not self._silent:
+            await append_events(connection, [self._quarantine_event(one) for one in quarantined])
+            for unread in quarantined:
+                telemetry.PROJECTOR_QUARANTINED.labels(provider=unread.provider).inc()
         return Applied(
             folded=sum(len(one.facts) for one in pending.values()) - sum(len(one.facts) for one, _ in parked),
+            roots=list(pending),
             quarantined=quarantined,
             parked=[one.root for one, _ in parked],
         )
@@ -125,11 +133,11 @@ class Folder:
             try:
                 fact = interpret(delivery, self._reading, retrying=retrying)
             except Unreadable as error:
-                quarantined.append(self._quarantined(delivery, error.reason))
+                quarantined.append(quarantined_of(delivery, error.reason))
                 continue
             except Exception as error:  # noqa: BLE001  An adapter's fault: nothing is lost.
                 logger.error("projector.adapter_failed", position=delivery.position, error=place_of(error))
-                quarantined.append(self._quarantined(delivery, f"the adapter failed: {type(error).__name__}"))
+                quarantined.append(quarantined_of(delivery, adapter_failed(error)))
                 continue
             one = pending.get(fact.root)
             if one is None:
@@ -138,28 +146,17 @@ class Folder:
             one.facts.append(fact)
         return pending, quarantined
 
-    def _quarantined(self, delivery: Delivery, reason: str) -> Quarantined:
-        return Quarantined(
-            position=delivery.position,
-            partition=partition_of(routing_key(delivery.root, delivery.position)),
-            source=delivery.source,
-            provider=delivery.provider,
-            root=delivery.root,
-            reason=reason,
-        )
-
     def _fold(self, pending: _Pending, timeline: bytes | None, generation: int) -> _Folded:
         root = Root.decode(pending.root, timeline)
         events: list[tuple[int, Outgoing]] = []
         for delivery, fact in zip(pending.deliveries, pending.facts, strict=True):
             # One at a time, whatever the batch: so the events do not depend on how Kafka cut it.
             after = root.join(fact)
-            events += [
-                (delivery.position, event)
-                for event in outgoing(
+            if not self._silent:
+                told = outgoing(
                     root, after, fact=fact, delivery=delivery, log=self._log, generation=generation
                 )
-            ]
+                events += [(delivery.position, event) for event in told]
             root = after
         row = FoldedRoot(
             root=pending.root,
@@ -179,9 +176,9 @@ class Folder:
             async with connection.transaction():
                 await store.save(connection, [one.row for one in folded])
                 events = sorted((event for one in folded for event in one.events), key=_position)
-                await append_events(connection, [self._event(event) for _, event in events])
+                await append_events(connection, [event_of(event, self._log) for _, event in events])
             return []
-        except _DATA_ERRORS as error:
+        except DATA_ERRORS as error:
             if len(folded) == 1:
                 return [(folded[0].pending, f"Postgres refuses its rows ({error.sqlstate})")]
         middle = len(folded) // 2
@@ -196,31 +193,10 @@ class Folder:
             positions=pending.positions,
             reason=reason,
         )
-        telemetry.PROJECTOR_PARKED.inc()
+        if not self._silent:
+            telemetry.PROJECTOR_PARKED.inc()
         logger.error(
             "projector.parked", partition=pending.partition, positions=pending.positions, reason=reason
-        )
-
-    def _event(self, event: Outgoing) -> NewEvent:
-        return NewEvent(
-            topic=event.topic,
-            key=event.key,
-            partition_key=event.partition_key,
-            event_id=event.id,
-            headers=orjson.dumps(
-                {
-                    "ce_specversion": "1.0",
-                    "ce_id": event.id,
-                    "ce_source": f"/recibo/{self._log}",
-                    "ce_type": event.type,
-                    "ce_subject": event.subject,
-                    "ce_time": event.time,
-                    "ce_partitionkey": event.partition_key,
-                    "ce_sequence": event.sequence,
-                    "content-type": "application/json",
-                }
-            ).decode(),
-            value=event.data,
         )
 
     def _quarantine_event(self, one: Quarantined) -> NewEvent:
@@ -252,6 +228,47 @@ class Folder:
                 }
             ),
         )
+
+
+def event_of(event: Outgoing, log: str) -> NewEvent:
+    """The row of the outbox that tells `event`, of log `log`."""
+    return NewEvent(
+        topic=event.topic,
+        key=event.key,
+        partition_key=event.partition_key,
+        event_id=event.id,
+        headers=orjson.dumps(
+            {
+                "ce_specversion": "1.0",
+                "ce_id": event.id,
+                "ce_source": f"/recibo/{log}",
+                "ce_type": event.type,
+                "ce_subject": event.subject,
+                "ce_time": event.time,
+                "ce_partitionkey": event.partition_key,
+                "ce_sequence": event.sequence,
+                "content-type": "application/json",
+            }
+        ).decode(),
+        value=event.data,
+    )
+
+
+def quarantined_of(delivery: Delivery, reason: str) -> Quarantined:
+    """`delivery` as it is kept aside."""
+    return Quarantined(
+        position=delivery.position,
+        partition=partition_of(routing_key(delivery.root, delivery.position)),
+        source=delivery.source,
+        provider=delivery.provider,
+        root=delivery.root,
+        reason=reason,
+    )
+
+
+def adapter_failed(error: Exception) -> str:
+    """The reason of a delivery whose adapter raised what it must not."""
+    return f"the adapter failed: {type(error).__name__}"
 
 
 def place_of(error: Exception) -> str:

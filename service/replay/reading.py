@@ -1,0 +1,134 @@
+"""Read one strip of the log into segments of facts.
+
+What cannot be read is quarantined in the shadow schema; what does not count yet is only noted. The
+record of the strip is the commit: a crash before it leaves files that nobody knows of.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from projections.delivery import Delivery, routing_key
+from projections.facts import Unreadable
+from projections.fold import interpret
+from service.crashpoints import crashpoint
+from service.errors import InvariantError
+from service.eventlog import reader as log_reader
+from service.kafka.headers import receipt
+from service.kafka.partitioner import partition_of
+from service.postgres import Connection, statement
+from service.readmodels import store
+from service.readmodels.apply import adapter_failed, quarantined_of
+from service.readmodels.store import Quarantined
+from service.replay.jobs import Done, Strip, Task
+from service.replay.spill import Segment, Sorter, Spill
+
+_SQL: Final = Path(__file__).parent
+_PAGE_ROWS: Final = 2_000
+_PAGE_BYTES: Final = 4 * 1024 * 1024
+_SEGMENT_FACTS: Final = 20_000
+
+
+class StripReader:
+    """Reads strips, one at a time."""
+
+    def __init__(self, task: Task, reader: Connection, writer: Connection, spill: Spill) -> None:
+        self._task = task
+        self._goal = task.goal
+        self._reader = reader
+        self._writer = writer
+        self._spill = spill
+        vector = task.vector
+        self._floor = task.last_position if vector is None else min(vector.values(), default=0)
+
+    async def read(self, strip: Strip) -> Done:
+        """Read `strip`, and record it."""
+        sorter, quarantined = Sorter(self._task.buckets), list[Quarantined]()
+        segments: list[Segment] = []
+        skipped: dict[int, int] = {}
+        counts = Counter[str]()
+        if self._goal.purpose == "verify":
+            await self._check_digests(strip)
+        async for page in self._pages(strip):
+            counts["rows"] += len(page)
+            for delivery in self._counting(page, skipped):
+                try:
+                    # A row without a root gets the one that is read in it today, as by a retry.
+                    fact = interpret(delivery, self._goal.reading, retrying=True)
+                except Unreadable as error:
+                    quarantined.append(quarantined_of(delivery, error.reason))
+                except Exception as error:  # noqa: BLE001  An adapter's fault, as the projector takes it.
+                    quarantined.append(quarantined_of(delivery, adapter_failed(error)))
+                else:
+                    sorter.add(fact.root, (delivery.position, fact))
+            if sorter.count >= _SEGMENT_FACTS:
+                segments.append(self._write(strip, len(segments), sorter, counts))
+        if sorter.count:
+            segments.append(self._write(strip, len(segments), sorter, counts))
+        counts["quarantined"] = len(quarantined)
+        crashpoint("replay.spilled")
+        await self._record(strip, counts, segments, skipped, quarantined)
+        return Done(strip.number, counts)
+
+    async def _pages(self, strip: Strip) -> AsyncIterator[list[Delivery]]:
+        """The deliveries of the strip, densely. Raises InvariantError where one is missing."""
+        after, end = self._stretch(strip)
+        while after < end:
+            page = await log_reader.between(
+                self._reader, after=after, up_to=end, rows_max=_PAGE_ROWS, bytes_max=_PAGE_BYTES
+            )
+            if not page or page[-1].position != after + len(page):
+                raise InvariantError(
+                    f"the log has holes after position {after}: stop, and restore it from a backup"
+                )
+            yield page
+            after = page[-1].position
+
+    def _stretch(self, strip: Strip) -> tuple[int, int]:
+        after = strip.number * self._task.strip_rows
+        return after, min(after + self._task.strip_rows, self._task.last_position)
+
+    async def _check_digests(self, strip: Strip) -> None:
+        damaged = await self._reader.fetchval(statement(_SQL, "damaged_delivery"), *self._stretch(strip))
+        if damaged is not None:
+            raise InvariantError(
+                f"the body of {receipt(self._goal.log, damaged)} is not what its sha256 says: the log is "
+                "damaged; stop, and restore it from a backup"
+            )
+
+    def _counting(self, page: Iterable[Delivery], skipped: dict[int, int]) -> Iterable[Delivery]:
+        """Those of `page` that count; of the others, the first position of each partition."""
+        vector = self._task.vector
+        if vector is None:
+            yield from page
+            return
+        for delivery in page:
+            if delivery.position > self._floor:
+                partition = partition_of(routing_key(delivery.root, delivery.position))
+                if delivery.position > vector.get(partition, 0):
+                    skipped.setdefault(partition, delivery.position)
+                    continue
+            yield delivery
+
+    def _write(self, strip: Strip, number: int, sorter: Sorter, counts: Counter[str]) -> Segment:
+        counts["facts"] += sorter.count
+        return self._spill.write(f"{strip.number:08}-{number:04}", sorter.drain())
+
+    async def _record(
+        self,
+        strip: Strip,
+        counts: Mapping[str, int],
+        segments: list[Segment],
+        skipped: Mapping[int, int],
+        quarantined: list[Quarantined],
+    ) -> None:
+        async with self._writer.transaction():
+            await store.quarantine(self._writer, self._goal.log, quarantined)
+            await self._writer.execute(
+                statement(_SQL, "record_strip"),
+                strip.number,
+                *(msgspec.json.encode(each).decode() for each in (counts, segments, skipped)),
+            )

@@ -1,0 +1,96 @@
+"""Known by then, happened by then: at every position of a history, what a naive fold of that prefix gives."""
+
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from projections.facts import Reading
+from projections.fold import interpret, states_of
+from projections.timeline import Timeline
+from service.eventlog import reader as log_reader
+from service.eventlog.deliveries import NewDelivery
+from service.kafka.headers import nanoseconds
+from service.replay import as_of, shadow
+from service.replay.goal import Goal
+from service.replay.rebuild import Options, build, site
+from service.simulation.mixing import Mixture
+from tests.deliveries import new_delivery
+from tests.replays import append, fold_live, lives, naive_states
+
+ROOTS = 5
+
+
+def history(seed: int) -> list[NewDelivery]:
+    """The whole lives of a few roots, repeats and late arrivals included, and something unreadable."""
+    rows = lives(1_500, seed=seed, mixture=Mixture(duplicates=0.2, reordered=0.2))
+    roots = list(dict.fromkeys(row.root for row in rows if row.root is not None))[3 : 3 + ROOTS]
+    chosen = [row for row in rows if row.root in roots]
+    return [*chosen[:10], new_delivery(b"[1]"), *chosen[10:]]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_each_root_at_every_position_and_instant(database_url: str, seed: int) -> None:
+    rows = history(seed)
+    await append(database_url, rows, batch=1)
+    connection = await asyncpg.connect(database_url)
+    log = await connection.fetch("select * from delivery_log order by position")
+    facts = {
+        row["position"]: interpret(log_reader.delivery_of(row), Reading())
+        for row in log
+        if row["root"] is not None
+    }
+    roots = {fact.root for fact in facts.values()}
+
+    for row in log:
+        position = await as_of.position_at(connection, nanoseconds(row["recorded_at"]))
+        assert position == row["position"]
+        for root in roots:
+            known = [fact for at, fact in facts.items() if at <= position and fact.root == root]
+            timeline = Timeline(root)
+            for fact in known:
+                timeline = timeline.join(fact)
+            seen = await as_of.seen(connection, root, reading=Reading(), position=position)
+            assert seen.states == states_of(timeline)
+            assert sum(entry.counts for entry in seen.entries) == len(timeline.entries)
+            assert [entry.known for entry in seen.entries].count(False) == sum(
+                entry.position > position for entry in seen.entries
+            )
+    for root in roots:
+        for instant in sorted({fact.occurred_at for fact in facts.values() if fact.root == root}):
+            for at in (instant - 1, instant):
+                timeline = Timeline(root)
+                for fact in facts.values():
+                    if fact.root == root and fact.occurred_at <= at:
+                        timeline = timeline.join(fact)
+                seen = await as_of.seen(connection, root, reading=Reading(), effective_at=at)
+                assert seen.states == states_of(timeline)
+    await connection.close()
+
+
+@pytest.mark.parametrize("position", [1, 17, 400, 900])
+async def test_all_roots_into_a_schema(database_url: str, tmp_path: Path, position: int) -> None:
+    await append(database_url, lives(900))
+    await fold_live(database_url, up_to=350)
+    owner = await asyncpg.connect(database_url)
+    goal = Goal(purpose="as_of", schema="then", log="main", reading=Reading(), position=position)
+    options = Options(
+        database_url=database_url, owner_url=database_url, spill_folder=tmp_path, processes=1, strip_rows=200
+    )
+
+    async with site(goal, options) as place:
+        await build(place, options)
+        await shadow.finish(place.writer, "then", "as of then")
+
+    expected = await naive_states(owner, up_to=position)
+    orders = {root: states.order for root, states in expected.items() if states.order is not None}
+    rows = await owner.fetch('select root, status, facts from "then".order_state')
+    disputes = await owner.fetchval('select count(*) from "then".dispute_state')
+    assert {row["root"]: (row["status"], row["facts"]) for row in rows} == {
+        root: (order.status, order.facts) for root, order in orders.items()
+    }
+    assert disputes == sum(len(states.disputes) for states in expected.values())
+    assert await owner.fetchval('select count(*) from "then".timeline') == len(expected)
+    await owner.execute("set role recibo_analyst")
+    assert await owner.fetchval('select count(*) from "then".order_state') == len(orders)
+    await owner.close()
