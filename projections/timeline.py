@@ -13,11 +13,21 @@ import msgspec
 from projections.facts import Fact
 
 
-class Timeline(msgspec.Struct, frozen=True):
+class Timeline(msgspec.Struct, frozen=True, gc=False):
     """The distinct facts of one root, sorted."""
 
     root: str
     entries: tuple[Fact, ...] = ()
+
+    @classmethod
+    def of(cls, root: str, facts: Iterable[Fact]) -> Self:
+        """The timeline of `facts`, repeats and all: what joining them one by one gives, at once."""
+        known: dict[str, Fact] = {}
+        for fact in facts:
+            other = known.setdefault(fact.identity, fact)
+            if other is not fact and _date_rank(fact) < _date_rank(other):
+                known[fact.identity] = fact
+        return cls(root, tuple(sorted(known.values(), key=sort_key)))
 
     def join(self, fact: Fact) -> Self:
         """The timeline with `fact`; itself where that changes nothing."""
@@ -27,16 +37,6 @@ class Timeline(msgspec.Struct, frozen=True):
         entries = [entry for entry in self.entries if entry is not known]
         insort(entries, fact, key=sort_key)
         return type(self)(self.root, tuple(entries))
-
-    @classmethod
-    def of(cls, root: str, facts: Iterable[Fact]) -> Self:
-        """The timeline that joining `facts` one by one, in whatever order, would give; sorted once."""
-        known: dict[str, Fact] = {}
-        for fact in facts:
-            earlier = known.get(fact.identity)
-            if earlier is None or dates_better(fact, earlier):
-                known[fact.identity] = fact
-        return cls(root, tuple(sorted(known.values(), key=sort_key)))
 
     def until(self, instant: int) -> Self:
         """What of it had happened by `instant`, nanoseconds since the epoch."""

@@ -27,6 +27,10 @@ NAMES: Final = (
     "replay.caught_up",
     "replay.exchanged",
     "replay.swapped",
+    "export.half_written",
+    "export.file_written",
+    "export.range_written",
+    "export.manifest_written",
 )
 """All there are: where each is, its call in the code tells."""
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from service import telemetry
 from service.kafka import topics
 from service.localstack import LOCAL, Stack, running
 from tests.servers import Kafka, fresh_database, fresh_prefix
+
+# Spark has an environment of its own: `make test-spark`.
+collect_ignore = [] if find_spec("pyspark") else ["spark"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,7 +12,19 @@ import typer
 from rich.console import Console
 
 from service import telemetry
-from service.cli import database, demo, dispute, quarantine, replay, serve, show, simulate, status
+from service.cli import (
+    database,
+    demo,
+    dispute,
+    export,
+    quarantine,
+    replay,
+    replay_folder,
+    serve,
+    show,
+    simulate,
+    status,
+)
 from service.errors import ConfigurationError, InvariantError, PermanentError, ReciboError
 
 EXIT_FAILED: Final = 1
@@ -33,7 +45,19 @@ app = typer.Typer(
         "2 not understood; 3 a human must decide; 4 faulty settings; 5 cannot be done."
     ),
 )
-for part in (serve, database, status, quarantine, dispute, show, replay, simulate, demo):
+for part in (
+    serve,
+    database,
+    status,
+    quarantine,
+    dispute,
+    show,
+    replay,
+    replay_folder,
+    export,
+    simulate,
+    demo,
+):
     part.register(app)
 
 

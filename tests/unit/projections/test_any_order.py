@@ -52,6 +52,14 @@ def test_joining_one_by_one_is_folding_the_set(facts: list[Fact]) -> None:
     assert arrived(facts).states == naive(facts)
 
 
+@given(st.data())
+def test_joining_at_once_is_joining_one_by_one(data: st.DataObject) -> None:
+    facts = data.draw(ONE_ROOT)
+    repeated = data.draw(st.permutations(facts + data.draw(st.lists(st.sampled_from(facts), max_size=5))))
+
+    assert Timeline.of(facts[0].root, repeated) == arrived(facts).timeline
+
+
 @given(ONE_ROOT, st.integers(0, 9))
 def test_storing_in_between_changes_nothing(facts: list[Fact], cut: int) -> None:
     stored = arrived(facts[:cut]).encode() if facts[:cut] else None

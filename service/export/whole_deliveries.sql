@@ -1,0 +1,18 @@
+-- The deliveries after position $1 up to position $2 with all that is kept of them, at most $3, and no
+-- further one once those before it hold $4 bytes of body. Walks the primary key; takes no lock.
+select position, source, account, provider, root, kind, received_at, recorded_at, trust, remote_ip,
+       headers, body, body_sha256
+from (
+    select d.*,
+           sum(octet_length(body)) over (order by position rows unbounded preceding)
+               - octet_length(body) as bytes_before
+    from (
+        select *
+        from delivery_log
+        where position > $1 and position <= $2
+        order by position
+        limit $3
+    ) d
+) bounded
+where bytes_before < $4
+order by position

@@ -1,0 +1,348 @@
+"""An exported folder is whole or says that it is not; it holds the live states, and nobody's name."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import asyncpg
+import duckdb
+import msgspec
+import orjson
+import pytest
+
+from service.errors import InvariantError, PermanentError, TransientError
+from service.eventlog.deliveries import append_batch
+from service.exported import check, pool
+from service.exported import duckdb as duckdb_file
+from service.exported.directory import Directory
+from service.exported.fold import timelines
+from service.exported.manifest import FACTS, NAME, AsOf, Layout, Manifest
+from service.localstack import Stack
+from service.postgres import connect
+from service.simulation.notices import person
+from tests.exports import (
+    CONFIG,
+    KEY,
+    LAYOUT,
+    READING,
+    contents,
+    deliveries,
+    export,
+    export_until_killed,
+    live_states,
+    recibo,
+    states_in,
+    values,
+)
+from tests.projectors import ends, fold_up_to, projector_of
+from tests.relays import drain, relay_of
+from tests.servers import Kafka, fresh_database
+
+COUNT = 1_000
+"""Two sealed ranges and a tail."""
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TEST_PAYER_KEY", KEY)
+    path = tmp_path / "recibo.toml"
+    path.write_text(CONFIG)
+    return path
+
+
+async def append(database_url: str, first: int = 0, last: int = COUNT) -> None:
+    connection = await connect(database_url, application="writer")
+    await append_batch(connection, deliveries(last)[first:])
+    await connection.close()
+
+
+def whole(folder: Path) -> Manifest:
+    """The manifest of `folder`, which must be whole."""
+    opened = Directory(str(folder))
+    manifest = opened.export()
+    assert list(check.faults(opened, manifest)) == []
+    return manifest
+
+
+async def test_its_states_and_timelines_are_the_live_ones_byte_for_byte(
+    database_url: str, kafka: Kafka, tmp_path: Path
+) -> None:
+    await append(database_url)
+    await drain(relay_of("deliveries", database_url, kafka))
+    owner = await asyncpg.connect(database_url)
+    async with projector_of(database_url, kafka, reading=READING) as projector:
+        await fold_up_to(projector, await ends(owner))
+
+    await export(database_url, tmp_path / "out")
+
+    manifest = whole(tmp_path / "out")
+    assert manifest.rows()["log"] == COUNT
+    live = await live_states(database_url)
+    assert all(live.values())
+    assert states_in(tmp_path / "out") == live
+    held = {
+        timeline.root: timeline.encode()
+        for bucket in range(LAYOUT.buckets)
+        for timeline in timelines(Directory(str(tmp_path / "out")), manifest.of(FACTS, bucket))
+    }
+    assert held == {row["root"]: row["document"] for row in await owner.fetch("select * from timeline")}
+    assert manifest.rows()["quarantine"] == await owner.fetchval("select count(*) from quarantine")
+    duckdb_file.write(Directory(str(tmp_path / "out")), tmp_path / "recibo.duckdb")
+    with duckdb.connect(str(tmp_path / "recibo.duckdb"), read_only=True) as views:
+        recovered = views.sql("select cart_root, order_root, amount_cents from cart_recovery").fetchall()
+    rows = await owner.fetch("select cart_root, order_root, amount_cents from cart_recovery")
+    assert sorted(recovered) == sorted(map(tuple, rows))
+    assert recovered
+    await owner.close()
+
+
+async def test_a_killed_export_goes_on_and_ends_in_the_same_folder(
+    database_url: str, tmp_path: Path, config: Path
+) -> None:
+    await append(database_url)
+    await export(database_url, tmp_path / "unharmed")
+    killed = tmp_path / "killed"
+
+    for point in (
+        "export.half_written@1",
+        "export.file_written@3",
+        "export.half_written@8",
+        "export.range_written@1",
+        "export.half_written@9",
+        "export.range_written@1",
+        "export.half_written@4",
+        "export.file_written@10",
+        "export.half_written@16",
+        "export.manifest_written@1",
+    ):
+        await export_until_killed(database_url, killed, point, config)
+        manifest = Directory(str(killed)).manifest()
+        for file in manifest.files if manifest else ():
+            assert Directory(str(killed)).fault(file) is None, point
+    await export(database_url, killed)
+
+    assert contents(killed) == contents(tmp_path / "unharmed")
+    whole(killed)
+
+
+async def test_an_export_killed_over_an_older_one_leaves_that_readable(
+    database_url: str, tmp_path: Path, config: Path
+) -> None:
+    await append(database_url, 0, 500)
+    await export(database_url, tmp_path / "out")
+    await append(database_url, 500, COUNT)
+
+    await export_until_killed(database_url, tmp_path / "out", "export.half_written@3", config)
+
+    opened = Directory(str(tmp_path / "out"))
+    manifest = opened.export()
+    assert manifest.last == 500
+    assert all(opened.fault(file) is None for file in manifest.files)
+    assert pool.fold(opened, manifest).contents
+    code, told = await recibo(database_url, config, "export", str(tmp_path / "out"), "--check")
+    assert code == 3
+    assert "is not in manifest.json" in told
+
+
+async def test_exporting_again_adds_what_is_new_and_leaves_sealed_files_alone(
+    database_url: str, tmp_path: Path
+) -> None:
+    await append(database_url, 0, 500)
+    first = (await export(database_url, tmp_path / "out")).manifest
+    sealed = {file.path for file in first.files if file.last == 400 and file.table in {"log", "facts"}}
+    before = {path: (tmp_path / "out" / path).stat().st_mtime_ns for path in sealed}
+    await append(database_url, 500, COUNT)
+
+    again = await export(database_url, tmp_path / "out")
+
+    assert again.positions == COUNT - LAYOUT.range_positions
+    assert {path: (tmp_path / "out" / path).stat().st_mtime_ns for path in sealed} == before
+    await export(database_url, tmp_path / "at once")
+    assert contents(tmp_path / "out") == contents(tmp_path / "at once")
+    assert (await export(database_url, tmp_path / "out")).positions == 0
+    whole(tmp_path / "out")
+
+
+async def test_what_the_code_learned_to_read_opens_its_sealed_range_again(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await append(database_url, 0, 500)
+    await export(database_url, tmp_path / "knowing")
+    with monkeypatch.context() as ignorant:
+        ignorant.setattr("projections.providers.admin._STATUSES", {"order": {}, "withdrawal": {}})
+        unknowing = await export(database_url, tmp_path / "out")
+    assert unknowing.manifest.ranges[0].quarantined > 50
+
+    await export(database_url, tmp_path / "out")
+
+    assert contents(tmp_path / "out") == contents(tmp_path / "knowing")
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda path: path.unlink(), "is missing"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "is cut short"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1] + b"?"), "was changed"),
+    ],
+    ids=["missing", "cut short", "changed"],
+)
+async def test_a_harmed_file_is_named_by_check_and_by_a_replay(
+    database_url: str, tmp_path: Path, harm: Callable[[Path], object], words: str
+) -> None:
+    await append(database_url, 0, 100)
+    manifest = (await export(database_url, tmp_path / "out")).manifest
+    opened = Directory(str(tmp_path / "out"))
+    victim = manifest.of(FACTS)[0].path
+
+    harm(tmp_path / "out" / victim)
+
+    (fault,) = check.faults(opened, manifest)
+    assert fault.startswith(f"{victim} {words}")
+    with pytest.raises(InvariantError, match=f"{victim} {words}"):
+        pool.fold(opened, manifest)
+
+
+async def test_another_logs_manifest_or_folder_is_refused(
+    database_url: str, stack: Stack, tmp_path: Path
+) -> None:
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    await append(database_url, 0, 100)
+    await export(database_url, mine)
+    async with fresh_database(stack.database_url) as other_url:
+        await append(other_url, 100, 200)
+        await export(other_url, other)
+    shutil.copy(other / NAME, mine / NAME)
+
+    first, *others = check.faults(Directory(str(mine)), Directory(str(mine)).export())
+
+    assert first.startswith("manifest.json is of another log than cart_state/")
+    assert any("is missing" in fault for fault in others)
+    with pytest.raises(InvariantError, match="holds another log"):
+        await export(database_url, mine)
+
+
+async def test_a_log_that_went_back_is_refused(database_url: str, tmp_path: Path) -> None:
+    await append(database_url, 0, 500)
+    await export(database_url, tmp_path / "out")
+    held = Directory(str(tmp_path / "out")).export()
+    last = msgspec.structs.replace(held.ranges[-1], ended_at=held.ranges[-1].ended_at + 1000)
+    later = msgspec.structs.replace(held, ranges=(*held.ranges[:-1], last))
+    (tmp_path / "out" / NAME).write_bytes(later.encode())
+
+    with pytest.raises(InvariantError, match="another log, or a later state"):
+        await export(database_url, tmp_path / "out")
+
+
+async def test_another_payer_key_or_layout_needs_another_folder(database_url: str, tmp_path: Path) -> None:
+    await append(database_url, 0, 500)
+    await export(database_url, tmp_path / "out")
+
+    other = msgspec.structs.replace(READING, payer_key=b"another key of the tests")
+    with pytest.raises(PermanentError, match="another code or payer key"):
+        await export(database_url, tmp_path / "out", reading=other)
+    with pytest.raises(PermanentError, match="3 buckets"):
+        await export(database_url, tmp_path / "out", layout=Layout(buckets=4, range_positions=400))
+    with pytest.raises(PermanentError, match="without personal data"):
+        await export(database_url, tmp_path / "out", personal_data=True)
+
+
+async def test_two_exports_to_one_folder_do_not_run_at_once(database_url: str, tmp_path: Path) -> None:
+    await append(database_url, 0, 10)
+    other = await connect(database_url, application="export")
+    place = Directory(str(tmp_path / "out")).place
+    await other.execute("select pg_advisory_lock(hashtextextended('recibo export ' || $1, 0))", place)
+
+    with pytest.raises(TransientError, match="another export"):
+        await export(database_url, tmp_path / "out")
+
+    await other.close()
+
+
+async def test_what_is_not_the_exports_is_never_removed(database_url: str, tmp_path: Path) -> None:
+    await append(database_url, 0, 10)
+    (tmp_path / "out" / "facts").mkdir(parents=True)
+    mine = [tmp_path / "out" / "notes.txt", tmp_path / "out" / "facts" / "mine.parquet"]
+    for path in mine:
+        path.write_text("mine")
+
+    await export(database_url, tmp_path / "out")
+
+    assert all(path.read_text() == "mine" for path in mine)
+
+
+async def test_no_personal_datum_is_in_any_column_without_the_flag(database_url: str, tmp_path: Path) -> None:
+    await append(database_url)
+    named = _personal_data()
+
+    await export(database_url, tmp_path / "out")
+    await export(database_url, tmp_path / "with", personal_data=True)
+
+    for column, text in values(tmp_path / "out"):
+        found = named.search(text)
+        assert found is None, f"{column} holds {found.group()}"
+    leaks = {column.rpartition(": ")[2] for column, text in values(tmp_path / "with") if named.search(text)}
+    assert leaks == {"body", "remote_ip"}
+
+
+def _personal_data() -> re.Pattern[str]:
+    """Names, e-mails, documents, phones and addresses that the log's bodies do hold."""
+    bodies = b"\n".join(row.body for row in deliveries(COUNT)).decode()
+    people = [member for number in range(COUNT) for member in person(number) if member in bodies]
+    assert len(people) > 300
+    words = {*people, "Exemplo", "203.0.113.77", "@example.com"} | set(_formatted_documents(bodies))
+    # Not within a longer number: ids of the made-up lives are full of zeros.
+    return re.compile("|".join(rf"(?<![0-9a-f]){re.escape(word)}(?![0-9a-f])" for word in sorted(words)))
+
+
+def _formatted_documents(bodies: str) -> list[str]:
+    return re.findall(r"\d{3}\.\d{3}\.\d{3}-\d{2}", bodies)
+
+
+async def test_as_of_an_instant_is_the_fold_of_what_was_known_then(database_url: str, tmp_path: Path) -> None:
+    for first in range(0, 500, 100):
+        await append(database_url, first, first + 100)
+    owner = await asyncpg.connect(database_url)
+    known_at = await owner.fetchval("select recorded_at from delivery_log where position = 300")
+    await owner.close()
+    manifest = (await export(database_url, tmp_path / "out")).manifest
+    opened = Directory(str(tmp_path / "out"))
+    instant = round(known_at.timestamp() * 1_000_000) * 1000
+
+    then = AsOf(known_at=instant)
+    seen = [one for bucket in range(3) for one in timelines(opened, manifest.of(FACTS, bucket), then)]
+
+    rows = deliveries(300)
+    assert {one.root for one in seen} <= {row.root for row in rows}
+    identities = {fact.identity for one in seen for fact in one.entries}
+    everything = [one for bucket in range(3) for one in timelines(opened, manifest.of(FACTS, bucket))]
+    assert 0 < len(identities) < sum(len(one.entries) for one in everything)
+
+
+async def test_the_commands_export_check_and_replay(database_url: str, tmp_path: Path, config: Path) -> None:
+    await append(database_url)
+    out, again, views = (str(tmp_path / name) for name in ("out", "states", "recibo.duckdb"))
+
+    code, told = await recibo(
+        database_url, config, "export", out, "--buckets", "3", "--range-positions", "400",
+        "--processes", "2", "--duckdb", views, "--json",
+    )  # fmt: skip
+    assert code == 0, told
+    summary = orjson.loads(told)
+    assert (summary["last_position"], summary["exported_now"]) == (COUNT, COUNT)
+    await export(database_url, tmp_path / "at once")
+    assert contents(tmp_path / "out") == contents(tmp_path / "at once")
+    with duckdb.connect(views, read_only=True) as connection:
+        assert connection.sql("select count(*) from log").fetchall() == [(COUNT,)]
+
+    code, told = await recibo(database_url, config, "export", out, "--check")
+    assert (code, "is whole: positions 1 to 1000" in told) == (0, True), told
+
+    code, told = await recibo(
+        database_url, config, "replay", "parquet", out, "--processes", "2", "--into", again
+    )
+    assert code == 0, told
+    assert orjson.loads(told)["equal"] is True
+    assert states_in(tmp_path / "states") == states_in(tmp_path / "out")
+    whole(tmp_path / "states")
