@@ -21,7 +21,10 @@ from projections.states import (
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
-    """The delivery that brought the fact: its receipt is `<log>-<position>`."""
+    """The delivery that brought the fact: its receipt is `<log>-<position>`.
+
+    An amendment by a swap has none: there it is how far the root's deliveries were folded.
+    """
 
     log: str
     """Name of the log."""
@@ -84,7 +87,7 @@ class OrderData(msgspec.Struct, frozen=True, kw_only=True):
     occurred_at: str
     """When the fact that caused the event occurred."""
     recorded_at: str
-    """When its delivery was appended to the log."""
+    """When its delivery was appended to the log; of an amendment by a swap, when that was."""
     cause: Cause
     """The delivery that caused the event."""
 
@@ -119,7 +122,7 @@ class DisputeData(msgspec.Struct, frozen=True, kw_only=True):
     occurred_at: str
     """When the fact that caused the event occurred."""
     recorded_at: str
-    """When its delivery was appended to the log."""
+    """When its delivery was appended to the log; of an amendment by a swap, when that was."""
     cause: Cause
     """The delivery that caused the event."""
 
@@ -152,7 +155,7 @@ class SubscriptionData(msgspec.Struct, frozen=True, kw_only=True):
     occurred_at: str
     """When the fact that caused the event occurred."""
     recorded_at: str
-    """When its delivery was appended to the log."""
+    """When its delivery was appended to the log; of an amendment by a swap, when that was."""
     cause: Cause
     """The delivery that caused the event."""
 
@@ -187,7 +190,7 @@ class WithdrawalData(msgspec.Struct, frozen=True, kw_only=True):
     occurred_at: str
     """When the fact that caused the event occurred."""
     recorded_at: str
-    """When its delivery was appended to the log."""
+    """When its delivery was appended to the log; of an amendment by a swap, when that was."""
     cause: Cause
     """The delivery that caused the event."""
 
@@ -226,7 +229,7 @@ class CartData(msgspec.Struct, frozen=True, kw_only=True):
     occurred_at: str
     """When the fact that caused the event occurred."""
     recorded_at: str
-    """When its delivery was appended to the log."""
+    """When its delivery was appended to the log; of an amendment by a swap, when that was."""
     cause: Cause
     """The delivery that caused the event."""
 

@@ -1,8 +1,9 @@
 """Named points at which a test can kill, pause or fail this process, as a fault would.
 
 `RECIBO_CRASHPOINT=relay.sent@3:stop` stops it with SIGSTOP when it comes by `relay.sent` the third
-time. Without `@` it is the first time, without a deed it is `kill`. Without the variable a crash point
-is one comparison.
+time. Without `@` it is the first time, without a deed it is `kill`. Where several in one process come
+by the same point, `relay.sent/events` waits for the one of that name. Without the variable a crash
+point is one comparison.
 """
 
 import os
@@ -63,12 +64,13 @@ def _armed(text: str) -> tuple[str, int, Callable[[], None]]:
 
 
 _NAME, _TIMES, _DEED = _armed(os.environ.get("RECIBO_CRASHPOINT", ""))
+_POINT, _, _WHOSE = _NAME.partition("/")
 _passed = 0
 
 
-def crashpoint(name: str) -> None:
-    """Die, stop or raise here if a test asks for it."""
-    if name != _NAME:
+def crashpoint(name: str, *, of: str = "") -> None:
+    """Die, stop or raise here if a test asks for it; `of` tells who of several comes by."""
+    if name != _POINT or _WHOSE not in {"", of}:
         return
     global _passed  # noqa: PLW0603  One process, one count.
     _passed += 1

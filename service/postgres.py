@@ -33,16 +33,30 @@ _TRANSIENT_CLASSES = frozenset({"08", "25", "40", "53", "55", "57", "58"})
 """Connection, read-only, rollback, resources, lock not available, shutdown or cancel, I/O."""
 
 
+_GONE_AFTER_S = 60
+"""Silence of a client, in the midst of a transaction or of its connection, that ends its session."""
+
+
 @functools.cache
 def statement(folder: Path, name: str) -> str:
     """The SQL of `<folder>/<name>.sql`: one statement, its first comment gives effect, lock, index."""
     return (folder / f"{name}.sql").read_text(encoding="utf-8")
 
 
-async def connect(url: str, *, application: str, timeout_s: float = 5.0) -> Connection:
-    """One connection as the service's role. Raises TransientError while Postgres is away."""
+async def connect(
+    url: str, *, application: str, timeout_s: float = 5.0, command_timeout_s: float | None = None
+) -> Connection:
+    """One connection as the service's role. Raises TransientError while Postgres is away.
+
+    A statement without an answer within `command_timeout_s` is given up; null: never.
+    """
     with sorted_errors(lost=TransientError), reaching("RECIBO_DATABASE_URL"):
-        return await asyncpg.connect(url, timeout=timeout_s, server_settings=_server_settings(application))
+        return await asyncpg.connect(
+            url,
+            timeout=timeout_s,
+            command_timeout=command_timeout_s,
+            server_settings=_server_settings(application),
+        )
 
 
 async def connect_as_owner(
@@ -178,4 +192,14 @@ async def _leave_as_it_is(_connection: Connection) -> None:
 
 
 def _server_settings(application: str) -> dict[str, str]:
-    return {"role": SERVICE_ROLE, "application_name": f"recibo-{application}", "timezone": "UTC"}
+    return {
+        "role": SERVICE_ROLE,
+        "application_name": f"recibo-{application}",
+        "timezone": "UTC",
+        # A client that vanished without a farewell: the rows that it holds, or the relay's lock, must not
+        # wait for the two hours after which TCP would notice.
+        "idle_in_transaction_session_timeout": str(_GONE_AFTER_S * 1000),
+        "tcp_keepalives_idle": str(_GONE_AFTER_S // 2),
+        "tcp_keepalives_interval": str(_GONE_AFTER_S // 6),
+        "tcp_keepalives_count": "3",
+    }

@@ -55,7 +55,8 @@ def schemas() -> dict[str, Schema]:
         )
         found[f"{kind}.amended"] = _named(
             f"{kind}.amended",
-            f"The {kind}'s past is known better: its flags or history changed.",
+            f"The {kind}'s past is known better: its flags or history changed; or, in a new generation, its "
+            "state is another since all deliveries were understood anew.",
             _schema(data),
         )
         found[f"{kind}.state"] = _of_state(kind, state)

@@ -41,7 +41,7 @@ class DatabaseSettings:
 
     url: str = field(repr=False)
     migration_url: str = field(repr=False)
-    """The owner's login, for `recibo migrate` alone."""
+    """The owner's login, for `recibo migrate` and for `recibo replay`, which makes and moves tables."""
     pool_size_max: int = 4
 
 

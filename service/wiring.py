@@ -37,6 +37,9 @@ _SERVER_GIVES_UP_AT: Final = 0.75
 _DRAIN_GIVES_UP_S: Final = 60.0
 """Nobody waits for it: only a server that is gone for good should be given up."""
 
+_PROJECTOR_GIVES_UP_S: Final = 30.0
+"""Far more than a batch takes: a connection that died unnoticed must not keep a projector for ever."""
+
 _SPILL_WAITED_FOR_S: Final = 1.0
 """At the start, so that one without Postgres has Kafka ready before the first delivery."""
 
@@ -153,7 +156,7 @@ def _relay_role(settings: Settings, stream: Stream) -> Role:
 @asynccontextmanager
 async def projector(settings: Settings) -> AsyncIterator[Sequence[Role]]:
     """Kafka → projections → state, outbox, position."""
-    async with _pool(settings, "projector") as opened:
+    async with _pool(settings, "projector", statement_timeout_s=_PROJECTOR_GIVES_UP_S) as opened:
         folding = Projector(
             pool=opened,
             bootstrap=settings.kafka.bootstrap,

@@ -75,6 +75,15 @@ async def _make_template(admin: "asyncpg.Connection[asyncpg.Record]", server_url
         await admin.execute("select pg_advisory_unlock(1)")
 
 
+async def restore_older(database_url: str, up_to: int) -> None:
+    """Do to the log of deliveries what restoring an older backup does."""
+    owner = await asyncpg.connect(database_url)
+    await owner.execute("set session_replication_role = replica")
+    await owner.execute("delete from delivery_log where position > $1", up_to)
+    await owner.execute("update log_head set last_position = $1 where log = 'deliveries'", up_to)
+    await owner.close()
+
+
 def fresh_prefix() -> str:
     """A prefix of topics, groups and transactional ids that nobody else uses."""
     return f"t{uuid.uuid4().hex[:10]}."

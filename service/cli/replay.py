@@ -205,6 +205,17 @@ def drop_previous() -> None:
     _run(_drop(settings.load(), PREVIOUS))
 
 
+@app.command("drop-shadow")
+def drop_shadow() -> None:
+    """Drop what a rebuild or a verification left that is not to be finished."""
+    _run(_drop_shadow(settings.load()))
+
+
+async def _drop_shadow(loaded: Settings) -> None:
+    if not await rebuilding.discard(loaded.database.migration_url, SHADOW):
+        raise PermanentError(f"there is no schema {SHADOW}: nothing to drop")
+
+
 async def _drop(loaded: Settings, schema: str) -> None:
     async with rebuilding.owner_of(loaded.database.migration_url) as owner:
         if not await shadow.exists(owner, schema):

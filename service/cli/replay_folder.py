@@ -3,16 +3,17 @@
 import os
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
 
 from service.cli import replay
 from service.cli.progress import bar
+from service.cli.show import EffectiveAtOption, KnownAtOption
 from service.errors import InvariantError
 from service.extras import extra
+from service.replay.instants import parsed
 
 if TYPE_CHECKING:
     from service.exported.directory import Directory
@@ -25,10 +26,6 @@ Exported = Annotated[str, typer.Argument(metavar="FOLDER_OR_URL", help="What `re
 Into = Annotated[
     str | None, typer.Option(metavar="FOLDER_OR_URL", help="Write the states there. [default: compare only]")
 ]
-KnownAt = Annotated[
-    str | None, typer.Option(metavar="INSTANT", help="By what the log held then: 2025-11-03T10:00:00-03:00.")
-]
-EffectiveAt = Annotated[str | None, typer.Option(metavar="INSTANT", help="By what had happened then.")]
 
 
 def register(_parent: typer.Typer) -> None:
@@ -44,8 +41,8 @@ def parquet(
         int, typer.Option(min=1, help="[default: the cores]", show_default=False)
     ] = os.cpu_count() or 1,
     into: Into = None,
-    known_at: KnownAt = None,
-    effective_at: EffectiveAt = None,
+    known_at: KnownAtOption = None,
+    effective_at: EffectiveAtOption = None,
 ) -> None:
     """Fold an exported folder on this machine's cores; prints one JSON object.
 
@@ -78,8 +75,8 @@ def spark(
         str | None, typer.Option(help="Spark's master URL. [default: spark-submit's, else local[*]]")
     ] = None,
     into: Into = None,
-    known_at: KnownAt = None,
-    effective_at: EffectiveAt = None,
+    known_at: KnownAtOption = None,
+    effective_at: EffectiveAtOption = None,
 ) -> None:
     """Fold an exported folder on Apache Spark; prints one JSON object.
 
@@ -108,7 +105,8 @@ def _replay(
     manifest = folder.export()
     target = None if into is None else states_directory(into)
     as_of = AsOf(
-        known_at=_instant("--known-at", known_at), effective_at=_instant("--effective-at", effective_at)
+        known_at=None if known_at is None else parsed(known_at),
+        effective_at=None if effective_at is None else parsed(effective_at),
     )
     started = time.monotonic()
     folded = fold(folder, manifest, target, as_of)
@@ -133,19 +131,3 @@ def _replay(
         raise InvariantError(
             f"the states in {url} are not those that its facts fold to: export to a new folder"
         )
-
-
-def _instant(option: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter("takes an instant: 2025-11-03T10:00:00-03:00", param_hint=option) from None
-    if instant.tzinfo is None:
-        raise typer.BadParameter("takes an offset or Z: 2025-11-03T10:00:00-03:00", param_hint=option)
-    return (instant - _EPOCH) // _MICROSECOND * 1000
-
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)

@@ -7,6 +7,7 @@ what it started.
 
 import asyncio
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -115,6 +116,8 @@ def _insist_on_a_folder_of_ours(folder: Path) -> None:
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     _ignore_signals()
+    # It may come while an event loop is being made; that half of one then complains when it is thrown away.
+    sys.unraisablehook = lambda _: None
     raise KeyboardInterrupt
 
 

@@ -5,7 +5,8 @@ together or not at all: a crash anywhere repeats a batch from its beginning and 
 
 Kafka is not trusted for completeness. By `position` repeats are dropped, by `prev` a gap is seen and
 filled from the log; a partition that is quiet compares itself with the relay's checkpoint, so a gap
-at its tail shows too.
+at its tail shows too. The checkpoints' own rows must be in this database, whenever partitions are taken
+over or have been quiet: an older replica, or another log, is refused.
 """
 
 import asyncio
@@ -21,13 +22,15 @@ from projections.delivery import Delivery, routing_key
 from service import telemetry
 from service.crashpoints import crashpoint
 from service.errors import InvariantError, TransientError
+from service.eventlog import marks
 from service.eventlog import reader as log_reader
 from service.kafka import topics
+from service.kafka.checkpoint import Checkpoint
 from service.kafka.consumer import Record, fetch, group_consumer
 from service.kafka.headers import delivery_of
 from service.kafka.partitioner import partition_of
 from service.postgres import Pool, sorted_errors
-from service.projector.watermark import Watermark
+from service.projector.watermark import Watermark, ends
 from service.readmodels.apply import Folder
 from service.readmodels.positions import OutrunError, Place, Positions
 from service.settings import ProjectorSettings
@@ -149,6 +152,7 @@ class Projector:
         came = sorted(assigned - self._places.keys())
         if not came:
             return
+        await self._refuse_another_log(await self._watermark.read())
         with sorted_errors(lost=TransientError):
             async with self._pool.acquire() as connection:
                 places = await self._positions.places(connection, came)
@@ -157,6 +161,12 @@ class Projector:
         self._places.update(places)
         self._heard_at.update(dict.fromkeys(came, time.monotonic()))
         logger.info("projector.taken_over", partitions=came)
+
+    async def _refuse_another_log(self, checkpoints: Mapping[str, Checkpoint]) -> None:
+        with sorted_errors(lost=TransientError):
+            async with self._pool.acquire() as connection:
+                for stream, published in checkpoints.items():
+                    await marks.refuse_another_log(connection, stream, published)
 
     def _place(self, partition: int) -> Place:
         try:
@@ -264,7 +274,9 @@ class Projector:
             return 0
         # Without partitions too: the client itself never says that Kafka is away.
         self._asked_at = now
-        published = await self._watermark.read()
+        checkpoints = await self._watermark.read()
+        await self._refuse_another_log(checkpoints)
+        published = ends(checkpoints)
         filled = 0
         for partition in quiet:
             self._heard_at[partition] = now

@@ -6,7 +6,7 @@ transaction; a data error speaks of one of the roots.
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -16,7 +16,6 @@ from service.postgres import Connection
 from service.readmodels.store import FoldedRoot
 
 _NOBODY: Final = Payer()
-_JSON: Final = frozenset({"payments", "flags", "history"})
 _PAYER: Final = ("payer_document", "payer_email", "payer_phone")
 
 
@@ -29,10 +28,10 @@ async def copy(connection: Connection, schema: str, folded: Sequence[FoldedRoot]
         ("root", "partition", "facts", "document"),
         [(one.root, one.partition, one.facts, one.timeline) for one in folded],
     )
-    for table, (columns, states_in) in _TABLES.items():
-        row_of = _ROWS[table]
+    for name, table in _TABLES.items():
+        row_of, states_in = _ROWS[name], table.states
         rows = [row_of(state) for one in folded for state in states_in(one.states)]
-        await _copy(connection, schema, table, columns, rows)
+        await _copy(connection, schema, name, table.columns, rows)
 
 
 async def _copy(
@@ -56,67 +55,89 @@ def _only(name: str) -> Callable[[States], tuple[State, ...]]:
     return only
 
 
-_TABLES: Final[dict[str, tuple[tuple[str, ...], Callable[[States], tuple[State, ...]]]]] = {
-    "order_state": (
-        (
+class _Table(NamedTuple):
+    """How a table is filled."""
+
+    plain: tuple[str, ...]
+    """Columns that are members of the state as they are."""
+    json: tuple[str, ...]
+    payer: bool
+    states: Callable[[States], tuple[State, ...]]
+    """The rows that a root has in it."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (*self.plain, *self.json, *(_PAYER if self.payer else ()))
+
+
+_TABLES: Final = {
+    "order_state": _Table(
+        plain=(
             "root", "account", "order_id", "provider", "status", "provider_status", "amount_cents",
-            "refunded_cents", "paid_cents", "currency", "reference", "method", "channel", *_PAYER,
-            "products", "payments", "total_unknown", "flags", "history", "facts",
+            "refunded_cents", "paid_cents", "currency", "reference", "method", "channel", "products",
+            "total_unknown", "facts",
         ),
-        _only("order"),
+        json=("payments", "flags", "history"),
+        payer=True,
+        states=_only("order"),
     ),
-    "dispute_state": (
-        (
+    "dispute_state": _Table(
+        plain=(
             "root", "ordinal", "account", "subject", "provider", "status", "reason", "opened_at",
-            "ended_at", "decided_at", "history", "facts",
+            "ended_at", "decided_at", "facts",
         ),
-        attrgetter("disputes"),
+        json=("history",),
+        payer=False,
+        states=attrgetter("disputes"),
     ),
-    "subscription_state": (
-        (
+    "subscription_state": _Table(
+        plain=(
             "root", "account", "subscription_id", "provider", "status", "provider_status", "reference",
-            *_PAYER, "flags", "history", "facts",
+            "facts",
         ),
-        _only("subscription"),
+        json=("flags", "history"),
+        payer=True,
+        states=_only("subscription"),
     ),
-    "withdrawal_state": (
-        (
+    "withdrawal_state": _Table(
+        plain=(
             "root", "account", "withdrawal_id", "provider", "status", "provider_status", "amount_cents",
-            "currency", "reference", "flags", "history", "facts",
+            "currency", "reference", "facts",
         ),
-        _only("withdrawal"),
+        json=("flags", "history"),
+        payer=False,
+        states=_only("withdrawal"),
     ),
-    "cart_state": (
-        (
-            "root", "account", "cart_id", "provider", "status", "amount_cents", "currency", *_PAYER,
-            "products", "recovery_url", "abandoned_at", "flags", "history", "facts",
+    "cart_state": _Table(
+        plain=(
+            "root", "account", "cart_id", "provider", "status", "amount_cents", "currency", "products",
+            "recovery_url", "abandoned_at", "facts",
         ),
-        _only("cart"),
+        json=("flags", "history"),
+        payer=True,
+        states=_only("cart"),
     ),
 }  # fmt: skip
-"""Table → its columns, and the rows that a root has in it."""
 
 
-def _row_of(columns: Sequence[str]) -> Callable[[Any], tuple[object, ...]]:
-    """What makes a row of a state: its members by name, JSON as text, the payer as three columns."""
-    cells = [_cell(name) for name in columns]
+def _row_of(plain: Sequence[str], json: Sequence[str], *, payer: bool) -> Callable[[Any], tuple[object, ...]]:
+    """What makes a row of a state: its plain members, those that are JSON as text, the payer's three."""
+    plain_of, json_of = attrgetter(*plain), [attrgetter(name) for name in json]
 
     def row_of(state: Any) -> tuple[object, ...]:
-        return tuple([cell(state) for cell in cells])
+        row: tuple[object, ...] = plain_of(state) + tuple([_json(member(state)) for member in json_of])
+        return row + _payer_of(state.payer or _NOBODY) if payer else row
 
     return row_of
 
 
-def _cell(name: str) -> Callable[[Any], object]:
-    member = attrgetter(name)
-    if name in _JSON:
-        return lambda state: None if member(state) is None else _encode(member(state)).decode()
-    if name in _PAYER:
-        part = attrgetter(name.removeprefix("payer_"))
-        return lambda state: part(state.payer or _NOBODY)
-    return member
+def _json(member: object) -> str | None:
+    if not member:
+        return None if member is None else "[]"
+    return _encode(member).decode()
 
 
 _encode: Final = msgspec.json.Encoder().encode
+_payer_of: Final = attrgetter("document", "email", "phone")
 
-_ROWS: Final = {table: _row_of(columns) for table, (columns, _) in _TABLES.items()}
+_ROWS: Final = {name: _row_of(table.plain, table.json, payer=table.payer) for name, table in _TABLES.items()}

@@ -25,6 +25,7 @@ from service import telemetry
 from service.crashpoints import crashpoint
 from service.errors import InvariantError, TransientError
 from service.eventlog import head as log_head
+from service.eventlog import marks
 from service.kafka import checkpoint, topics
 from service.kafka.checkpoint import Checkpoint
 from service.kafka.consumer import reader
@@ -41,6 +42,9 @@ RECORDS_PER_PRODUCER_MAX: Final = 2**30
 
 _PUBLISH_S_MAX: Final = 20.0
 """For one pass: aiokafka by itself would wait for Kafka without end, and nobody would know."""
+
+_READ_S_MAX: Final = 60.0
+"""For one statement: a connection that died unnoticed must not keep the relay for ever."""
 
 _LOCK_SPACE: Final = 0x7265_6C79  # "rely"
 
@@ -101,7 +105,11 @@ class Relay:
     async def lead(self, stopping: asyncio.Event) -> AsyncIterator["Leadership | None"]:
         """The leadership once the lock is free; null if asked to stop before."""
         async with AsyncExitStack() as stack:
-            connection = await connect(self._database_url, application=f"relay-{self._stream.name}")
+            connection = await connect(
+                self._database_url,
+                application=f"relay-{self._stream.name}",
+                command_timeout_s=_READ_S_MAX,
+            )
             stack.callback(connection.terminate)
             if not await self._lock(connection, stopping):
                 yield None
@@ -114,7 +122,7 @@ class Relay:
             # After the producer has started: what its predecessor left open is now aborted.
             async with reader(self._bootstrap) as consumer:
                 published = await self._published(consumer)
-            await _refuse_another_log(self._stream, connection, published)
+            await marks.refuse_another_log(connection, self._stream.name, published)
             woken = asyncio.Event()
             await connection.add_listener(self._stream.channel, lambda *_: woken.set())
             self.position = published.position
@@ -256,7 +264,7 @@ class Leadership:
         records, last = self._chained(rows)
         await self._producer.begin_transaction()
         await self._send_all(records)
-        crashpoint("relay.sent")
+        crashpoint("relay.sent", of=self._stream.name)
         published = Checkpoint(position=rows[-1].position, mark=rows[-1].mark, last=last)
         # Every row is acknowledged, only now the checkpoint goes: a torn commit repeats, never skips.
         await self._send_all(
@@ -266,9 +274,9 @@ class Leadership:
                 ]
             }
         )
-        crashpoint("relay.checkpointed")
+        crashpoint("relay.checkpointed", of=self._stream.name)
         await self._producer.commit_transaction()
-        crashpoint("relay.committed")
+        crashpoint("relay.committed", of=self._stream.name)
         return published
 
     async def _measure_lag(self) -> None:
@@ -299,16 +307,3 @@ class Leadership:
             ends[row.partition] = row.position
             records[row.topic, row.partition].append(_Record(row.key, row.value, headers, row.timestamp_ms))
         return records, last
-
-
-async def _refuse_another_log(stream: Stream, connection: Connection, published: Checkpoint) -> None:
-    if published.position == 0:
-        return
-    mark = await stream.mark(connection, published.position)
-    if mark is None or (published.mark is not None and mark != published.mark):
-        raise InvariantError(
-            f"Kafka has {stream.name} up to position {published.position}, but this database "
-            f"{'has no such row' if mark is None else 'has another row there'}: it is an older "
-            "replica or another log. Point RECIBO_DATABASE_URL at the database that published, or, "
-            "if its loss is final, use another topic prefix; publishing now would reuse positions"
-        )

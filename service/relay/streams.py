@@ -15,6 +15,7 @@ import orjson
 
 from projections.delivery import routing_key
 from service import eventlog
+from service.eventlog import marks
 from service.kafka import headers, topics
 from service.kafka.partitioner import partition_of
 from service.postgres import Connection, statement
@@ -53,10 +54,6 @@ class Stream(Protocol):
         """The rows after position `after`, in log order, bounded."""
         ...
 
-    async def mark(self, connection: Connection, position: int) -> str | None:
-        """The mark of the row at `position`; null if the log has none there."""
-        ...
-
 
 class Deliveries:
     """What providers said, for `webhooks.raw`."""
@@ -73,9 +70,6 @@ class Deliveries:
     ) -> list[Outgoing]:
         rows = await connection.fetch(statement(_SQL, "tail_deliveries"), after, rows_max, bytes_max)
         return [self._outgoing(row) for row in rows]
-
-    async def mark(self, connection: Connection, position: int) -> str | None:
-        return _mark(await connection.fetchrow(statement(_SQL, "delivery_mark"), position))
 
     def _outgoing(self, row: asyncpg.Record) -> Outgoing:
         (
@@ -114,7 +108,7 @@ class Deliveries:
             record_headers.append(("content-type", content_type.encode()))
         return Outgoing(
             position,
-            f"{recorded_text} {digest.hex()}",
+            marks.mark(recorded_text, digest.hex()),
             topics.RAW,
             partition_of(key),
             encoded_key,
@@ -138,9 +132,6 @@ class Events:
         partitions: dict[str, int] = {}
         return [_event(row, partitions) for row in rows]
 
-    async def mark(self, connection: Connection, position: int) -> str | None:
-        return _mark(await connection.fetchrow(statement(_SQL, "event_mark"), position))
-
 
 def _event(row: asyncpg.Record, partitions: dict[str, int]) -> Outgoing:
     position, recorded_at, topic, key, partition_key, event_id, record_headers, value = row
@@ -150,7 +141,7 @@ def _event(row: asyncpg.Record, partitions: dict[str, int]) -> Outgoing:
         partition = partitions[partition_key] = partition_of(partition_key)
     return Outgoing(
         position,
-        f"{headers.rfc3339(recorded_at)} {event_id}",
+        marks.mark(headers.rfc3339(recorded_at), event_id),
         topic,
         partition,
         key.encode(),
@@ -158,7 +149,3 @@ def _event(row: asyncpg.Record, partitions: dict[str, int]) -> Outgoing:
         [(name, text.encode()) for name, text in orjson.loads(record_headers).items()],
         headers.milliseconds(recorded_at),
     )
-
-
-def _mark(row: asyncpg.Record | None) -> str | None:
-    return None if row is None else f"{headers.rfc3339(row['recorded_at'])} {row['fingerprint']}"

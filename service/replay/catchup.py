@@ -7,7 +7,7 @@ page is one transaction with the note of how far each partition is, so a crash r
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import asyncpg
 
@@ -22,6 +22,14 @@ from service.replay.goal import Goal
 _SQL: Final = Path(__file__).parent
 _PAGE_ROWS: Final = 1_000
 _PAGE_BYTES: Final = 4 * 1024 * 1024
+
+
+class Followed(NamedTuple):
+    """How far the live states had gone ahead."""
+
+    looked_at: int
+    """Positions: more than were folded where one partition is behind the others."""
+    folded: int
 
 
 @dataclass(slots=True)
@@ -45,15 +53,16 @@ class CatchUp:
         self._writer = writer
         self._folder = Folder(log=goal.log, reading=goal.reading, silent=True)
 
-    async def to(self, vector: Mapping[int, int]) -> int:
-        """Fold every row at or below `vector`, and none above it; how many rows were looked at."""
+    async def to(self, vector: Mapping[int, int]) -> Followed:
+        """Fold every row at or below `vector`, and none above it."""
         places = {
             row["partition"]: _Place(row["reached"], row["folded"])
             for row in await self._writer.fetch(statement(_SQL, "read_places"))
         }
         behind = [at for at, place in places.items() if vector[at] > place.reached]
         if not behind:
-            return 0
+            return Followed(0, 0)
+        folded = 0
         after = first = min(places[at].reached for at in behind)
         end = max(vector[at] for at in behind)
         while after < end:
@@ -61,9 +70,10 @@ class CatchUp:
                 self._reader, after=after, up_to=end, rows_max=_PAGE_ROWS, bytes_max=_PAGE_BYTES
             )
             up_to = page[-1].position if page else end
-            await self._fold(_live(page, places, vector, after=after, up_to=up_to), places)
-            after = up_to
-        return end - first
+            live = _live(page, places, vector, after=after, up_to=up_to)
+            await self._fold(live, places)
+            after, folded = up_to, folded + len(live)
+        return Followed(end - first, folded)
 
     async def _fold(self, deliveries: list[Delivery], places: Mapping[int, _Place]) -> None:
         async with self._writer.transaction():

@@ -28,6 +28,10 @@ _SQL: Final = Path(__file__).parent
 _PAGE_ROOTS: Final = 5_000
 _CLOSE_ROWS: Final = 2_000
 """So few rows behind, holding the position rows until they are folded stops nobody for long."""
+_CLOSE_POSITIONS: Final = 100_000
+"""Nor does looking at so many."""
+_CLOSE_ROOTS: Final = 5_000
+"""Nor does comparing so many again."""
 _ROUNDS_MAX: Final = 50
 
 
@@ -68,13 +72,22 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
 async def approach(site: Site) -> None:
     """Bring the shadow close to where the live states are. Raises TransientError if they outrun it."""
     for _ in range(_ROUNDS_MAX):
-        if await site.catch_up.to(await site.vector()) <= _CLOSE_ROWS:
+        followed = await site.catch_up.to(await site.vector())
+        if followed.folded <= _CLOSE_ROWS and followed.looked_at <= _CLOSE_POSITIONS:
             return
     raise TransientError("the projector folds faster than the rebuild follows: run again in a quieter hour")
 
 
 async def compare_all(site: Site) -> None:
-    """Compare every root once. What changes meanwhile is left to `settle`."""
+    """Compare every root once, and those that changed meanwhile, until few are left to `settle`."""
+    await _compare_every_root(site)
+    for _ in range(_ROUNDS_MAX):
+        await approach(site)
+        if await _compare_touched(site) <= _CLOSE_ROOTS:
+            return
+
+
+async def _compare_every_root(site: Site) -> None:
     await site.writer.execute("truncate touched, difference, excused")
     after = ""
     while (end := await site.owner.fetchval(statement(_SQL, "page_end"), after, _PAGE_ROOTS)) is not None:
@@ -86,6 +99,17 @@ async def compare_all(site: Site) -> None:
         await site.owner.execute(statement(_SQL, "compare_page"), after, last)
 
 
+async def _compare_touched(site: Site) -> int:
+    """Compare again what the shadow folded since; how many roots. What it folds next is touched anew."""
+    count = 0
+    while roots := [
+        row["root"] for row in await site.writer.fetch(statement(_SQL, "take_touched"), _PAGE_ROOTS)
+    ]:
+        await _compare_again(site, roots)
+        count += len(roots)
+    return count
+
+
 async def settle(site: Site, vector: Mapping[int, int]) -> None:
     """Bring the shadow to exactly `vector`, and compare again what changed since `compare_all` began.
 
@@ -94,9 +118,13 @@ async def settle(site: Site, vector: Mapping[int, int]) -> None:
     await site.catch_up.to(vector)
     after = ""
     while roots := [row["root"] for row in await _unsettled(site, after)]:
-        await site.writer.execute(statement(_SQL, "forget_differences"), roots)
-        await site.owner.execute(statement(_SQL, "compare_roots"), roots)
+        await _compare_again(site, roots)
         after = roots[-1]
+
+
+async def _compare_again(site: Site, roots: Sequence[str]) -> None:
+    await site.writer.execute(statement(_SQL, "forget_differences"), roots)
+    await site.owner.execute(statement(_SQL, "compare_roots"), roots)
 
 
 async def _unsettled(site: Site, after: str) -> Sequence[Any]:
@@ -107,16 +135,17 @@ async def compare(site: Site, *, listed_max: int) -> Compared:
     """Compare the finished rebuild with the live states; at most `listed_max` differences in full."""
     await approach(site)
     await compare_all(site)
+    excused_to = await _excuse(site, after=0)
     await approach(site)
     async with site.owner.transaction():
         held = await site.positions.hold(site.owner)
         await settle(site, {**dict.fromkeys(range(PARTITIONS), 0), **held.places})
-        await _excuse(site)
-        found = await _found(site)
         roots = await _differing(site, listed_max)
         live = await _states(site.owner, roots)
         rebuilt = await _states(site.writer, roots)
         timelines = await _timelines(site.owner, roots)
+    await _excuse(site, after=excused_to)
+    found = await _found(site)
     told = await told_of(
         site.reader, roots, up_to=max(held.places.values(), default=0), reading=site.goal.reading
     )
@@ -134,9 +163,13 @@ async def compare(site: Site, *, listed_max: int) -> Compared:
     )
 
 
-async def _excuse(site: Site) -> None:
-    """Note the roots that wait for a retry, or that fold nowhere."""
-    after = 0
+async def _excuse(site: Site, *, after: int) -> int:
+    """Note the roots that wait for a retry, or that fold nowhere.
+
+    Reads the deliveries that are quarantined live after position `after`, which may be many: so not while
+    the position rows are held. Returns the position after which there may be new ones.
+    """
+    behind = min((await site.vector()).values())
     while positions := [
         row["position"]
         for row in await site.owner.fetch(statement(_SQL, "quarantine_left"), site.goal.log, after, 500)
@@ -151,6 +184,7 @@ async def _excuse(site: Site) -> None:
         if row["live"]:
             why = "parked" if row["shadow"] else "to retry"
             await site.writer.execute(statement(_SQL, "excuse"), [row["root"]], why)
+    return behind
 
 
 async def _found(site: Site) -> Compared:

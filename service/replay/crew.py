@@ -9,6 +9,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
 
 import msgspec
 
@@ -76,7 +77,7 @@ async def _process(task: Task) -> AsyncIterator[Member]:
 async def _send(process: Process, what: Task | Job) -> None:
     assert process.stdin is not None
     try:
-        process.stdin.write(msgspec.json.encode(what) + b"\n")
+        process.stdin.write(_encode(what) + b"\n")
         await process.stdin.drain()
     except ConnectionError:
         raise _died(process) from None
@@ -99,3 +100,7 @@ def _died(process: Process) -> TransientError:
         f"a process of the rebuild ended with {process.returncode}: run the same command again, it goes on "
         "from here (with --processes 1 if memory is short)"
     )
+
+
+_encode: Final = msgspec.json.Encoder(enc_hook=bytes).encode
+"""The payer key is no plain bytes, so that no repr shows it."""

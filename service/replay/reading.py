@@ -30,6 +30,8 @@ _SQL: Final = Path(__file__).parent
 _PAGE_ROWS: Final = 2_000
 _PAGE_BYTES: Final = 4 * 1024 * 1024
 _SEGMENT_FACTS: Final = 20_000
+_SEGMENT_BYTES: Final = 64 * 1024 * 1024
+"""Of the bodies whose facts wait in memory: these are hardly ever longer."""
 
 
 class StripReader:
@@ -50,10 +52,12 @@ class StripReader:
         segments: list[Segment] = []
         skipped: dict[int, int] = {}
         counts = Counter[str]()
+        body_bytes = 0
         if self._goal.purpose == "verify":
             await self._check_digests(strip)
         async for page in self._pages(strip):
             counts["rows"] += len(page)
+            body_bytes += sum(len(delivery.body) for delivery in page)
             for delivery in self._counting(page, skipped):
                 try:
                     # A row without a root gets the one that is read in it today, as by a retry.
@@ -64,8 +68,9 @@ class StripReader:
                     quarantined.append(quarantined_of(delivery, adapter_failed(error)))
                 else:
                     sorter.add(fact.root, (delivery.position, fact))
-            if sorter.count >= _SEGMENT_FACTS:
+            if sorter.count >= _SEGMENT_FACTS or body_bytes >= _SEGMENT_BYTES:
                 segments.append(self._write(strip, len(segments), sorter, counts))
+                body_bytes = 0
         if sorter.count:
             segments.append(self._write(strip, len(segments), sorter, counts))
         counts["quarantined"] = len(quarantined)

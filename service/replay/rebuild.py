@@ -239,7 +239,7 @@ async def _resumed(site: Site, options: Options) -> Progress | None:
     """What a killed run left, if it is of the same goal."""
     schema = site.goal.schema
     if options.restart:
-        await _drop(site)
+        await _drop(site.writer, schema)
         return None
     found = await shadow.progress_in(site.writer, schema)
     if found is None:
@@ -334,12 +334,27 @@ async def _check_live(site: Site) -> None:
         )
 
 
-async def _drop(site: Site) -> None:
-    """Drop what an earlier rebuild left, whatever its goal; never a schema of somebody else's."""
-    found = await shadow.progress_in(site.writer, site.goal.schema)
-    if found is not None:
-        await shadow.drop(site.owner, site.goal.schema)
-        Spill(found.folder, found.buckets).remove()
+async def discard(owner_url: str, schema: str) -> bool:
+    """Drop what an unfinished rebuild left in `schema`; whether there was any.
+
+    Raises PermanentError if it is somebody else's, TransientError while a rebuild works on it.
+    """
+    writer = await connect_as_owner(owner_url, application="replay", schema=schema)
+    try:
+        with sorted_errors(lost=TransientError):
+            await locks.own(writer, schema)
+            return await _drop(writer, schema)
+    finally:
+        writer.terminate()
+
+
+async def _drop(writer: Connection, schema: str) -> bool:
+    found = await shadow.progress_in(writer, schema)
+    if found is None:
+        return False
+    await shadow.drop(writer, schema)
+    Spill(found.folder, found.buckets).remove()
+    return True
 
 
 async def _mark(connection: Connection, position: int) -> str:

@@ -103,7 +103,7 @@ class Spill:
         for segment in segments:
             try:
                 yield decoder.decode(self._slice(segment, bucket))
-            except (OSError, struct.error, msgspec.DecodeError):
+            except (OSError, OverflowError, struct.error, msgspec.DecodeError):
                 raise PermanentError(
                     f"{self._folder / segment.name} is missing or damaged: start anew with --restart"
                 ) from None

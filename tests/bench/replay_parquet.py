@@ -12,6 +12,7 @@ million deliveries takes longer than folding them. Prints one JSON object per li
 """
 
 import asyncio
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -72,7 +73,7 @@ def _make(folder: Path, rows: int) -> None:
     origin = Origin(log="main", began_at=0, fold_version=fold_version(READING), personal_data=False)
     manifest = Manifest(origin=origin, layout=layout)
     starts = range(1, rows + 1, layout.range_positions)
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
         made = pool.map(partial(_make_range, folder, manifest, rows), starts)
         for held, tables in made:
             manifest = manifest.with_range(held, tables)

@@ -14,24 +14,20 @@ import pytest
 from tests.projectors import states
 from tests.replays import append, fold_live, lives, verified
 
-POINTS = (
-    "replay.spilled@3",
-    "replay.bucket_written@2",
-    "replay.bucket_folded@2",
-    "replay.indexed",
-    "replay.exchanged",
-    "replay.swapped",
-)
+IN_A_WORKER = ("replay.spilled@3", "replay.bucket_written@2", "replay.bucket_folded@2")
+"""Passed by every process of a rebuild."""
+IN_THE_FIRST = ("replay.indexed", "replay.exchanged", "replay.swapped")
+POINTS = [
+    *((point, processes) for point in IN_A_WORKER for processes in (1, 2)),
+    *((point, 1) for point in IN_THE_FIRST),
+]
 BY_HAND = "update order_state set method = 'by hand' where provider = 'gen'"
 
 
-@pytest.mark.parametrize("point", POINTS)
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(("point", "processes"), POINTS)
 async def test_killed_there_and_run_again(
     database_url: str, tmp_path: Path, point: str, processes: int
 ) -> None:
-    if processes == 2 and point not in POINTS[:3]:
-        pytest.skip("that point is passed by one process only")
     owner, expected = await _prepared(database_url)
     live = await states(owner)
 

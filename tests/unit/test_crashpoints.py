@@ -34,7 +34,7 @@ def test_every_crash_point_in_the_code_is_listed_once() -> None:
 def _passing(armed: str) -> "subprocess.Popen[str]":
     script = (
         "from service.crashpoints import crashpoint\n"
-        "for _ in range(3): crashpoint('relay.sent'); print('by', flush=True)"
+        "for _ in range(3): crashpoint('relay.sent', of='events'); print('by', flush=True)"
     )
     environment = os.environ | {"RECIBO_CRASHPOINT": armed}
     return subprocess.Popen(
@@ -55,6 +55,8 @@ def _passing(armed: str) -> "subprocess.Popen[str]":
         ("relay.sent@3", 2, -signal.SIGKILL),
         ("relay.sent@2:kill", 1, -signal.SIGKILL),
         ("relay.sent@2:raise", 1, 1),
+        ("relay.sent/events@2", 1, -signal.SIGKILL),
+        ("relay.sent/deliveries", 3, 0),
     ],
 )
 def test_a_process_gets_as_far_as_its_crash_point(armed: str, passed: int, code: int) -> None:

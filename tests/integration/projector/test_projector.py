@@ -2,19 +2,21 @@
 
 import asyncpg
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from projections.facts import Reading
 from service.errors import InvariantError
-from service.eventlog.deliveries import NewDelivery
+from service.eventlog.deliveries import NewDelivery, append_batch
 from service.kafka import topics
 from service.kafka.partitioner import partition_of
 from service.postgres import connect
+from service.projector.projector import Projector
 from service.readmodels.positions import OutrunError, Place, Positions
 from tests.deliveries import admin_payment, new_delivery
 from tests.projectors import fold_up_to, projector_of, receive, states
-from tests.servers import Kafka
+from tests.relays import drain, relay_of
+from tests.servers import Kafka, restore_older
 
 
 def payments(count: int) -> list[NewDelivery]:
@@ -111,6 +113,77 @@ async def test_another_version_of_the_fold_folds_nothing_and_says_what_to_do(
     async with projector_of(database_url, kafka, reading=Reading(payer_key=b"another setting")) as projector:
         with pytest.raises(InvariantError, match="rebuild, then swap"):
             await fold_up_to(projector, end)
+
+
+async def test_an_older_replica_is_refused_before_anything_is_folded(database_url: str, kafka: Kafka) -> None:
+    await receive(database_url, kafka, payments(10))
+    await restore_older(database_url, 5)
+
+    with pytest.raises(InvariantError, match="deliveries up to position 30, but this database has no such"):
+        await one_pass(database_url, kafka)
+
+    assert await folded(database_url) == 0
+
+
+async def test_an_older_replica_that_has_grown_past_the_checkpoint_is_refused(
+    database_url: str, kafka: Kafka
+) -> None:
+    await receive(database_url, kafka, payments(10))
+    await restore_older(database_url, 5)
+    connection = await connect(database_url, application="test")
+    await append_batch(connection, payments(20))
+    await connection.close()
+
+    with pytest.raises(InvariantError, match="another row there"):
+        await one_pass(database_url, kafka)
+
+    assert await folded(database_url) == 0
+
+
+async def test_a_database_that_is_exchanged_for_an_older_one_is_refused_once_it_is_quiet(
+    database_url: str, kafka: Kafka
+) -> None:
+    end = await receive(database_url, kafka, payments(10))
+
+    async with projector_of(database_url, kafka) as projector, projector.joined() as consumer:
+        while not all(at in projector.places and projector.places[at].position >= end[at] for at in end):
+            await projector.run_once(consumer)
+        await restore_older(database_url, 5)
+        with pytest.raises(InvariantError, match="no such row"):
+            await for_ever(projector, consumer)
+
+
+async def test_an_older_event_log_is_refused(database_url: str, kafka: Kafka) -> None:
+    end = await receive(database_url, kafka, payments(10))
+    async with projector_of(database_url, kafka) as projector:
+        await fold_up_to(projector, end)
+    await drain(relay_of("events", database_url, kafka))
+    owner = await asyncpg.connect(database_url)
+    await owner.execute("set session_replication_role = replica")
+    await owner.execute("delete from event_log where position > 20")
+    await owner.close()
+
+    with pytest.raises(InvariantError, match="Kafka has events up to"):
+        await one_pass(database_url, kafka)
+
+
+async def for_ever(projector: Projector, consumer: AIOKafkaConsumer) -> None:
+    while True:
+        await projector.run_once(consumer)
+
+
+async def one_pass(database_url: str, kafka: Kafka) -> None:
+    """Up to the first pass in which the projector has partitions."""
+    async with projector_of(database_url, kafka) as projector, projector.joined() as consumer:
+        while not projector.places:
+            await projector.run_once(consumer)
+
+
+async def folded(database_url: str) -> int:
+    owner = await asyncpg.connect(database_url)
+    count: int = await owner.fetchval("select count(*) from timeline")
+    await owner.close()
+    return count
 
 
 async def test_a_zombie_loses_the_comparison(database_url: str, kafka: Kafka) -> None:

@@ -14,7 +14,7 @@ from service.kafka.partitioner import partition_of
 from service.postgres import connect
 from tests.deliveries import new_delivery
 from tests.relays import drain, published, relay_of
-from tests.servers import Kafka
+from tests.servers import Kafka, restore_older
 
 
 async def append(database_url: str, first: int, count: int, **columns: object) -> None:
@@ -148,7 +148,7 @@ async def test_both_logs_are_published_by_the_same_relay(database_url: str, kafk
 async def test_an_older_replica_is_refused(database_url: str, kafka: Kafka) -> None:
     await append(database_url, 1, 10)
     await drain(relay_of("deliveries", database_url, kafka))
-    await _restore_older(database_url, 5)
+    await restore_older(database_url, 5)
 
     with pytest.raises(InvariantError, match="no such row"):
         await drain(relay_of("deliveries", database_url, kafka))
@@ -159,7 +159,7 @@ async def test_another_log_that_has_grown_past_the_checkpoint_is_refused(
 ) -> None:
     await append(database_url, 1, 10)
     await drain(relay_of("deliveries", database_url, kafka))
-    await _restore_older(database_url, 5)
+    await restore_older(database_url, 5)
     await append(database_url, 900, 30)
 
     with pytest.raises(InvariantError, match="another row there"):
@@ -190,12 +190,3 @@ async def _forget_the_checkpoint(kafka: Kafka) -> None:
         kafka.prefix + topics.CHECKPOINT, key=b"main/deliveries", value=None, partition=0
     )
     await producer.stop()
-
-
-async def _restore_older(database_url: str, up_to: int) -> None:
-    """Do to the log what restoring an older backup does."""
-    owner = await asyncpg.connect(database_url)
-    await owner.execute("set session_replication_role = replica")
-    await owner.execute("delete from delivery_log where position > $1", up_to)
-    await owner.execute("update log_head set last_position = $1 where log = 'deliveries'", up_to)
-    await owner.close()

@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from projections.facts import Reading
+from service.declarations import Secret
 from service.errors import InvariantError, PermanentError, TransientError
 from service.kafka.partitioner import partition_of
 from service.replay import compare as comparing
@@ -42,10 +43,11 @@ async def test_every_root_of_all_providers_is_equal_byte_for_byte(database_url: 
 
 
 async def test_two_processes_give_the_same(database_url: str, tmp_path: Path) -> None:
+    reading = Reading(payer_key=Secret(b"a key as the settings hold it"))
     await append(database_url, lives(2_000))
-    await fold_live(database_url)
+    await fold_live(database_url, reading=reading)
 
-    async with rebuilding(database_url, tmp_path, processes=2) as (site, options):
+    async with rebuilding(database_url, tmp_path, reading=reading, processes=2) as (site, options):
         await build(site, options)
         found = await comparing.compare(site, listed_max=10)
 

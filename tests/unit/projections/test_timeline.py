@@ -1,8 +1,12 @@
 """The timeline: a set of facts, in one order."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from projections.facts import Fact
 from projections.timeline import Timeline
 from tests.facts import ORDER, at, fact
+from tests.strategies import snapshots
 
 
 def timeline(*facts: Fact) -> Timeline:
@@ -54,3 +58,22 @@ def test_what_is_stored_gives_the_same_timeline() -> None:
 
     assert Timeline.decode(ORDER, known.encode()) == known
     assert Timeline.decode(ORDER, None) == Timeline(ORDER)
+
+
+@given(st.lists(snapshots(), max_size=9))
+def test_a_timeline_of_many_facts_is_that_of_joining_them_one_by_one(facts: list[Fact]) -> None:
+    joined = Timeline(ORDER)
+    for each in facts:
+        joined = joined.join(each)
+
+    assert Timeline.of(ORDER, facts) == joined
+    assert Timeline.of(ORDER, reversed(facts)).encode() == joined.encode()
+
+
+@given(st.lists(snapshots(), max_size=9), st.integers(0, 4))
+def test_until_an_instant_is_what_had_occurred_by_then(facts: list[Fact], second: int) -> None:
+    timeline = Timeline.of(ORDER, facts)
+
+    until = timeline.until(at(second))
+
+    assert list(until.entries) == [fact for fact in timeline.entries if fact.occurred_at <= at(second)]
