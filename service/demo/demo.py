@@ -9,6 +9,7 @@ import asyncio
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -116,8 +117,10 @@ def _insist_on_a_folder_of_ours(folder: Path) -> None:
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     _ignore_signals()
-    # It may come while an event loop is being made; that half of one then complains when it is thrown away.
+    # It may come while an event loop is being made, or before its coroutine has begun: what is thrown away
+    # halfway then complains, of nothing that matters any more.
     sys.unraisablehook = lambda _: None
+    warnings.simplefilter("ignore", RuntimeWarning)
     raise KeyboardInterrupt
 
 
