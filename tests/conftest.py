@@ -26,14 +26,20 @@ def logging_is_the_tests_own() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
-    """One Postgres and one Kafka for the whole run, in a folder of its own that stays when a test failed."""
+def run_folder(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """What the servers of this run write is in here, and stays when a test failed."""
     _remove_folders_of_ended_runs()
     folder = LOCAL / f"test-{os.getpid()}"
-    with running(folder) as servers:
-        yield servers
+    yield folder
     if not request.session.testsfailed:
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def stack(run_folder: Path) -> Iterator[Stack]:
+    """One Postgres and one Kafka for the whole run."""
+    with running(run_folder / "shared") as servers:
+        yield servers
 
 
 @pytest.fixture

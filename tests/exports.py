@@ -75,13 +75,12 @@ class MadeUpLog:
 
     name = "main"
 
-    def __init__(self, count: int, *, seed: int = 1, first: int = 1) -> None:
-        self._stream = scenarios.deliveries(seed, [(name, name) for name in PROVIDERS], MIXTURE)
+    def __init__(self, count: int) -> None:
+        self._stream = scenarios.deliveries(1, [(name, name) for name in PROVIDERS], MIXTURE)
         self._count = count
-        self._first = first
         self._held: deque[Logged] = deque()
         self._recorded_at = array("q", [0])
-        """By position, counted from the first; 0 stands before it."""
+        """By position; 0 stands before the first."""
 
     async def lock(self, _place: str) -> bool:
         return True
@@ -108,7 +107,7 @@ class MadeUpLog:
 
     def _read(self) -> Logged:
         source, body, kind, instant, _ = next(self._stream)
-        position = self._first + len(self._recorded_at) - 1
+        position = len(self._recorded_at)
         # A second after it happened, and later than the one before.
         recorded_at = max(instant // 1000 * 1000 + 1_000_000_000, self._recorded_at[-1] + 1000)
         self._recorded_at.append(recorded_at)

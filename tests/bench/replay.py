@@ -1,22 +1,26 @@
-"""Rebuilding all states from Postgres: how fast, in how much memory, held against reading alone.
+"""Rebuilding all states, from Postgres and from an export: how fast, and in how much memory.
 
-`make bench NAME=replay`. Prints one JSON object per line; what counts are the ratios, for the machines'
-own speed drifts. BENCH_ROWS names the log's lengths, `1000000,10000000` by default; BENCH_PROCESSES those
-of the rebuild. Each log is made by the generator, of all four providers, and rebuilt as the command line
-does it, states written and indexed.
+`make bench NAME=replay`. BENCH_ROWS names the log's lengths, `1000000,10000000` by default (25 minutes and
+30 GB for both); BENCH_PROCESSES how many processes rebuild. Each log is made by the generator, of all four
+providers, rebuilt and exported as the command line does it. Prints one JSON object per line; what counts
+are the ratios, each to its anchor of the same run, for the machines' own speed drifts.
 
+- `per_second`: deliveries; of a rebuild with the states written and indexed, of the export's replay with
+  the states written as Parquet.
+- `peak_mb`: resident memory of all processes of the command together.
 - `ratio_to_plain_read`: to what asyncpg reads of the same rows in a plain loop, before and after.
 - `ratio_to_json_parse`: to what `orjson.loads` alone makes of the same bodies in one process.
 - `ratio_to_first`: cost of a delivery, to that in the first, shortest log.
-- `peak_mb`: resident memory of all processes of the rebuild together.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import mean
 from urllib.parse import urlsplit
@@ -47,67 +51,72 @@ PLAIN = """
     from delivery_log where position > $1 order by position limit $2
 """
 READ_S_MAX = 30.0
+BODIES = 50_000
+"""That are parsed: enough to tell the pace."""
 
 
 def main() -> None:
     """Measure on a server of the benchmark's own, or on the one that RECIBO_DATABASE_URL names."""
     with ExitStack() as stack:
-        url = os.environ.get("RECIBO_DATABASE_URL") or _server(stack)
-        costs: list[float] = []
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=_place())))
+        url = os.environ.get("RECIBO_DATABASE_URL") or _server(stack, folder)
+        first_costs: dict[str, float] = {}
         for rows in ROWS:
-            name = f"bench_replay_{rows}"
-            database = database_named(url, name)
-            uvloop.run(_made(url, database, rows))
-            before = uvloop.run(_plain(database))
-            parsed = uvloop.run(_json(database))
-            seconds, peak_mb = _rebuild(database)
-            after = uvloop.run(_plain(database))
-            costs.append(seconds / rows)
-            read, rate = mean((before, after)), rows / seconds
-            _tell(bench="plain_read", source="postgres", rows=rows, processes=1, per_second=round(read))
-            _tell(bench="json_parse", source="postgres", rows=rows, processes=1, per_second=round(parsed))
-            _tell(
-                bench="replay",
-                source="postgres",
-                rows=rows,
-                processes=PROCESSES,
-                per_second=round(rate),
-                peak_mb=peak_mb,
-                ratio_to_plain_read=round(rate / read, 3),
-                ratio_to_json_parse=round(rate / parsed, 3),
-                ratio_to_first=round(costs[-1] / costs[0], 3),
-            )
-            uvloop.run(_dropped(url, name))
+            with _made(url, rows) as database:
+                _measure(folder / str(rows), database, rows, first_costs)
 
 
-def _server(stack: ExitStack) -> str:
-    folder = LOCAL / f"bench-replay-{os.getpid()}"
-    folder.mkdir(parents=True)
-    stack.callback(subprocess.run, ["rm", "-rf", str(folder)], check=True)
-    postgres = Postgres(folder)
-    stack.callback(postgres.stop)
-    postgres.prepare()
-    postgres.launch()
-    return postgres.wait()
+def _measure(folder: Path, database: str, rows: int, first_costs: dict[str, float]) -> None:
+    exported, states, spill = (folder / name for name in ("exported", "states", "spill"))
+    spill.mkdir(parents=True)
+    commands = {
+        "postgres": ("rebuild", "--state-lost", f"--processes={PROCESSES}", f"--spill-folder={spill}"),
+        "parquet": ("parquet", str(exported), f"--processes={PROCESSES}", f"--into={states}"),
+    }
+    for source, words in commands.items():
+        if source == "parquet":
+            seconds, peak_mb = _run(folder, database, "export", str(exported))
+            _tell("export", "postgres", rows, rows / seconds, peak_mb=peak_mb)
+        anchors = _Anchors(database)
+        seconds, peak_mb = _run(folder, database, "replay", *words)
+        anchors.again()
+        cost = seconds / rows
+        _tell(
+            "replay",
+            source,
+            rows,
+            rows / seconds,
+            processes=PROCESSES,
+            peak_mb=peak_mb,
+            ratio_to_plain_read=round(1 / cost / anchors.plain, 3),
+            ratio_to_json_parse=round(1 / cost / anchors.parse, 3),
+            ratio_to_first=round(cost / first_costs.setdefault(source, cost), 3),
+        )
+        _tell("plain_read", "postgres", rows, anchors.plain)
+        _tell("json_parse", "postgres", rows, anchors.parse)
+    shutil.rmtree(folder)
 
 
-async def _made(url: str, database: str, rows: int) -> None:
-    name = urlsplit(database).path[1:]
-    admin = await asyncpg.connect(url)
-    await admin.execute(f"drop database if exists {name} with (force)")
-    await admin.execute(f"create database {name}")
-    await admin.close()
-    await migrations.migrate(database)
-    await fill(database, rows)
-    owner = await asyncpg.connect(database)
-    await owner.execute("checkpoint")
-    await owner.close()
+class _Anchors:
+    """Deliveries a second, before and after what is held against them."""
 
+    def __init__(self, database: str) -> None:
+        self._database = database
+        self._plain = [uvloop.run(_plain(database))]
+        self._parse = [uvloop.run(_parsed(database))]
 
-async def _dropped(url: str, name: str) -> None:
-    admin = await asyncpg.connect(url)
-    await admin.execute(f"drop database {name} with (force)")
-    await admin.close()
+    def again(self) -> None:
+        """Measure once more."""
+        self._plain.append(uvloop.run(_plain(self._database)))
+        self._parse.append(uvloop.run(_parsed(self._database)))
+
+    @property
+    def plain(self) -> float:
+        return mean(self._plain)
+
+    @property
+    def parse(self) -> float:
+        return mean(self._parse)
 
 
 async def _plain(database: str) -> float:
@@ -123,10 +132,11 @@ async def _plain(database: str) -> float:
     return count / seconds
 
 
-async def _json(database: str) -> float:
+async def _parsed(database: str) -> float:
     connection = await asyncpg.connect(database)
     bodies = [
-        row["body"] for row in await connection.fetch("select body from delivery_log where position <= 50000")
+        row["body"]
+        for row in await connection.fetch("select body from delivery_log where position <= $1", BODIES)
     ]
     await connection.close()
     started = time.perf_counter()
@@ -135,32 +145,26 @@ async def _json(database: str) -> float:
     return len(bodies) / (time.perf_counter() - started)
 
 
-def _rebuild(database: str) -> tuple[float, int]:
-    """Seconds that it took, and the memory of all its processes at its highest, in MB."""
-    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_FOLDER")) as folder:
-        config = Path(folder) / "recibo.toml"
-        config.write_text(CONFIG)
-        environment = os.environ | {
-            "BENCH_KEY": KEY,
-            "RECIBO_CONFIG": str(config),
-            "RECIBO_DATABASE_URL": database,
-            "RECIBO_KAFKA_BOOTSTRAP": "localhost:9",
-        }
-        started = time.perf_counter()
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "service", "replay", "rebuild", "--state-lost"),
-                *(f"--processes={PROCESSES}", f"--spill-folder={folder}"),
-            ],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-        )
+def _run(folder: Path, database: str, *words: str) -> tuple[float, int]:
+    """Seconds that `recibo WORDS` took, and the memory of all its processes at its highest, in MB."""
+    config = folder / "recibo.toml"
+    config.write_text(CONFIG)
+    environment = os.environ | {
+        "BENCH_KEY": KEY,
+        "RECIBO_CONFIG": str(config),
+        "RECIBO_DATABASE_URL": database,
+        "RECIBO_KAFKA_BOOTSTRAP": "localhost:9",
+    }
+    started = time.perf_counter()
+    with subprocess.Popen(
+        [sys.executable, "-m", "service", *words], env=environment, stdout=subprocess.DEVNULL
+    ) as process:
         peak = 0
         while process.poll() is None:
             peak = max(peak, sum(map(_resident_kb, _family(process.pid))))
             time.sleep(0.1)
-        assert process.returncode == 0
-        return time.perf_counter() - started, peak // 1024
+    assert process.returncode == 0
+    return time.perf_counter() - started, peak // 1024
 
 
 def _family(pid: int) -> list[int]:
@@ -181,8 +185,54 @@ def _resident_kb(pid: int) -> int:
     return 0
 
 
-def _tell(**measured: object) -> None:
-    print(orjson.dumps(measured).decode(), flush=True)
+def _place() -> Path:
+    """Where servers and folders of the benchmark are: BENCH_FOLDER, or the checkout's own."""
+    place = Path(os.environ.get("BENCH_FOLDER", LOCAL / "bench"))
+    place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def _server(stack: ExitStack, folder: Path) -> str:
+    postgres = Postgres(folder)
+    stack.callback(postgres.stop)
+    postgres.prepare()
+    postgres.launch()
+    return postgres.wait()
+
+
+@contextmanager
+def _made(url: str, rows: int) -> Iterator[str]:
+    """The URL of a database with a log of `rows` deliveries."""
+    database = database_named(url, f"bench_replay_{rows}")
+    name = urlsplit(database).path[1:]
+    uvloop.run(_ask(url, f"drop database if exists {name} with (force)", f"create database {name}"))
+    uvloop.run(migrations.migrate(database))
+    uvloop.run(fill(database, rows))
+    uvloop.run(_ask(database, "checkpoint"))
+    try:
+        yield database
+    finally:
+        uvloop.run(_ask(url, f"drop database {name} with (force)"))
+
+
+async def _ask(url: str, *statements: str) -> None:
+    connection = await asyncpg.connect(url)
+    for statement in statements:
+        await connection.execute(statement)
+    await connection.close()
+
+
+def _tell(
+    bench: str, source: str, rows: int, per_second: float, *, processes: int = 1, **more: object
+) -> None:
+    told = {
+        "bench": bench,
+        "source": source,
+        "rows": rows,
+        "processes": processes,
+        "per_second": round(per_second),
+    }
+    print(orjson.dumps(told | more).decode(), flush=True)
 
 
 if __name__ == "__main__":

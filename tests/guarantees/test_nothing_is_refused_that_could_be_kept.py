@@ -4,8 +4,6 @@ With real processes, on servers that these tests kill, freeze and start again.
 """
 
 import asyncio
-import os
-import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -20,7 +18,6 @@ from service.errors import TransientError
 from service.eventlog.deliveries import NewDelivery
 from service.kafka import topics
 from service.kafka.consumer import reader
-from service.localstack.stack import LOCAL
 from service.spill.writer import SpillWriter
 from tests.deliveries import new_delivery
 from tests.outages import Answer, Servers, assert_kept, frozen, health, lines, load, servers
@@ -33,13 +30,12 @@ Fault = Callable[[Servers, str], AbstractAsyncContextManager[None]]
 
 
 @pytest.fixture(scope="module")
-def own() -> Iterator[Servers]:
+def own(run_folder: Path) -> Iterator[Servers]:
     """Servers that these tests may take away."""
-    folder = LOCAL / f"test-{os.getpid()}" / "outages"
+    folder = run_folder / "outages"
     folder.mkdir(parents=True)
     with servers(folder) as both:
         yield both
-    shutil.rmtree(folder)
 
 
 @pytest.fixture
