@@ -99,7 +99,7 @@ def read(delivery: Delivery, document: Document, reading: Reading) -> Fact:
         currency=_currency(snapshot),
         reference=snapshot.external_id or None,
         method=_method(snapshot),
-        payer=payer(reading.payer_key, document=who.document, email=who.email),
+        payer=payer(reading.payer_key, who.document, who.email),
     )
 
 

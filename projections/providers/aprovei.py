@@ -215,7 +215,7 @@ def _utc_day(date_created: str | None) -> str:
 
 def _payer(customer: Customer | None, reading: Reading) -> Hashes | None:
     who = customer or Customer()
-    return payer(reading.payer_key, document=who.identification_number, email=who.email, phone=who.cellphone)
+    return payer(reading.payer_key, who.identification_number, who.email, who.cellphone)
 
 
 def _codes(products: list[Product]) -> tuple[str, ...] | None:

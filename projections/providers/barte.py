@@ -4,6 +4,7 @@ A delivery has no event name and no order amount; `domain` says what it is about
 stands, `dateTime`, local time without an offset, since when.
 """
 
+import functools
 import re
 from typing import Any, Final
 
@@ -109,7 +110,7 @@ def read(delivery: Delivery, document: Document, reading: Reading) -> Fact:
     root = root_of(delivery.account, document, delivery.kind)
     snapshot = payload(document, Snapshot)
     aggregate = _aggregate(snapshot.domain)
-    refunded_cents = _refunded_cents(snapshot, delivery.body)
+    refunded_cents = _refunded_cents(delivery.body) if snapshot.refunds else None
     status = _status(aggregate, snapshot)
     if snapshot.date_time:
         occurred_at = instant(snapshot.date_time, "dateTime", zone=reading.barte_zone)
@@ -131,7 +132,7 @@ def read(delivery: Delivery, document: Document, reading: Reading) -> Fact:
         reference=_reference(snapshot),
         method=_method(snapshot) if aggregate == "order" else None,
         channel="pos" if word_of(snapshot.domain) == "PHYSICAL_ORDER" else None,
-        payer=payer(reading.payer_key, document=snapshot.document_buyer, email=snapshot.email_buyer),
+        payer=payer(reading.payer_key, snapshot.document_buyer, snapshot.email_buyer),
     )
 
 
@@ -151,10 +152,8 @@ def _status(aggregate: Aggregate, snapshot: Snapshot) -> str:
     return "partially_refunded" if status == "paid" and snapshot.refunds else status
 
 
-def _refunded_cents(snapshot: Snapshot, body: bytes) -> int | None:
-    """Σ of the refunds, whatever their word; null where there is none, or one of them has no amount."""
-    if not snapshot.refunds:
-        return None
+def _refunded_cents(body: bytes) -> int | None:
+    """Σ of the refunds, whatever their word; null where one of them has no amount."""
     refunds = exactly(body)["refunds"]
     return total(
         (cents_of_reais(refund.get("amount"), f"refunds[{n}].amount") for n, refund in enumerate(refunds)),
@@ -164,11 +163,16 @@ def _refunded_cents(snapshot: Snapshot, body: bytes) -> int | None:
 
 def _reference(snapshot: Snapshot) -> str | None:
     # Whatever its key says, what names the buyer is no reference: it would go out in events.
-    buyer = {snapshot.email_buyer, snapshot.document_buyer}
+    buyer = snapshot.email_buyer, snapshot.document_buyer
     for entry in snapshot.metadata or ():
-        if entry.value and _REFERENCE.search(entry.key) and entry.value not in buyer:
+        if entry.value and entry.value not in buyer and _refers(entry.key):
             return entry.value
     return None
+
+
+@functools.lru_cache(maxsize=1024)
+def _refers(key: str) -> bool:
+    return _REFERENCE.search(key) is not None
 
 
 def _method(snapshot: Snapshot) -> str | None:

@@ -4,6 +4,7 @@ In: exact bytes. Out: the parsed object, a provider's struct of it, the identity
 cannot be read raises Unreadable, which names the field and never quotes a value.
 """
 
+import functools
 import hashlib
 import re
 from collections.abc import Iterator
@@ -69,7 +70,7 @@ def identity(document: Document, *key: str | None) -> str:
         canonical = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
     except TypeError:
         raise Unreadable(TOO_DEEP) from None
-    return IDENTITY_SEPARATOR.join((*(part or "" for part in key), hashlib.sha256(canonical).hexdigest()))
+    return IDENTITY_SEPARATOR.join([part or "" for part in key] + [hashlib.sha256(canonical).hexdigest()])
 
 
 def first_text(document: Document, *names: str) -> str | None:
@@ -81,8 +82,9 @@ def first_text(document: Document, *names: str) -> str | None:
     return None
 
 
+@functools.lru_cache(maxsize=1024)
 def word_of(status: str) -> str:
-    """A provider's word as the tables have it: trimmed, in upper case."""
+    """A provider's word as the tables have it: trimmed, in upper case. There are few; they are remembered."""
     return status.strip().upper()
 
 

@@ -257,7 +257,7 @@ def _order(delivery: Delivery, told: _Told, root: str, reading: Reading) -> Fact
         provider="gen",
         amount_cents=total(map(_item_cents, order.items), "items"),
         reference=order.external_id or None,
-        payer=payer(reading.payer_key, document=who.cpf or who.cnpj, email=who.email, phone=who.phone),
+        payer=payer(reading.payer_key, who.cpf or who.cnpj, who.email, who.phone),
     )
 
 

@@ -15,7 +15,7 @@ _NATIONAL_LENGTHS: Final = frozenset({10, 11})
 
 @functools.lru_cache(maxsize=4096)
 def payer(
-    key: bytes | None, *, document: str | None = None, email: str | None = None, phone: str | None = None
+    key: bytes | None, document: str | None = None, email: str | None = None, phone: str | None = None
 ) -> Payer | None:
     """The payer's hashes under `key`; null without a key, or where nobody is named.
 

@@ -78,6 +78,8 @@ def main() -> None:
 async def _work() -> None:
     task = msgspec.json.decode(sys.stdin.buffer.readline(), type=Task)
     async with opened(task) as worker:
+        # What is loaded by now stays: the looks below need not go over it each time.
+        gc.freeze()
         while line := await asyncio.to_thread(sys.stdin.buffer.readline):
             sys.stdout.buffer.write(msgspec.json.encode(await answer(worker, _decode(line))) + b"\n")
             sys.stdout.buffer.flush()
