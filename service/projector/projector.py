@@ -122,7 +122,7 @@ class Projector:
         )
         try:
             if fetched is None:
-                return await self._fill_quiet_partitions(time.monotonic())
+                return await self._fill_quiet_partitions(consumer, time.monotonic())
             # A partition that has just come is read from wherever the client began: not by us.
             incoming = {
                 partition.partition: self._incoming(records)
@@ -133,7 +133,7 @@ class Projector:
             now = time.monotonic()
             self._heard_at.update(dict.fromkeys(incoming, now))
             folded = await self._fold(incoming) if incoming else 0
-            return folded + await self._fill_quiet_partitions(now)
+            return folded + await self._fill_quiet_partitions(consumer, now)
         except OutrunError as error:
             logger.warning("projector.outrun", error=str(error))
             self.forget(list(self._places))
@@ -264,7 +264,18 @@ class Projector:
         telemetry.PROJECTOR_GAP_ROWS.inc(filled)
         return filled
 
-    async def _fill_quiet_partitions(self, now: float) -> int:
+    async def _has_more(self, consumer: AIOKafkaConsumer, partition: int) -> bool:
+        """Whether Kafka still has, or may have, records of `partition` that were not handed out yet.
+
+        aiokafka hands out one partition after another, so behind a backlog the others only seem quiet.
+        """
+        place = TopicPartition(self._prefix + topics.RAW, partition)
+        if place not in consumer.assignment():
+            return True
+        end = consumer.last_stable_offset(place)
+        return end is None or await consumer.position(place) < end
+
+    async def _fill_quiet_partitions(self, consumer: AIOKafkaConsumer, now: float) -> int:
         quiet = [
             partition
             for partition, heard_at in self._heard_at.items()
@@ -282,7 +293,7 @@ class Projector:
             self._heard_at[partition] = now
             last = published.get(partition, 0)
             place = self._place(partition)
-            if last > place.position:
+            if last > place.position and not await self._has_more(consumer, partition):
                 logger.warning("projector.gap", partition=partition, after=place.position, up_to=last)
                 filled += await self._fill(partition, last)
         return filled

@@ -1,11 +1,14 @@
 """The projector folds what the relay published, whatever Kafka lost or repeated on the way."""
 
+import dataclasses
+
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from projections.facts import Reading
+from service import telemetry
 from service.errors import InvariantError
 from service.eventlog.deliveries import NewDelivery, append_batch
 from service.kafka import topics
@@ -14,7 +17,7 @@ from service.postgres import connect
 from service.projector.projector import Projector
 from service.readmodels.positions import OutrunError, Place, Positions
 from tests.deliveries import admin_payment, new_delivery
-from tests.projectors import fold_up_to, projector_of, receive, states
+from tests.projectors import SETTINGS, fold_up_to, projector_of, receive, states
 from tests.relays import drain, relay_of
 from tests.servers import Kafka, restore_older
 
@@ -101,6 +104,17 @@ async def test_a_gap_at_a_quiet_tail_is_filled_from_the_log(database_url: str, k
 
     assert await states(owner) == expected
     await owner.close()
+
+
+async def test_behind_a_backlog_no_partition_counts_as_quiet(database_url: str, kafka: Kafka) -> None:
+    end = await receive(database_url, kafka, payments(200))
+    filled = telemetry.PROJECTOR_GAP_ROWS._value.get()
+
+    impatient = dataclasses.replace(SETTINGS, quiet_after_s=0.0)
+    async with projector_of(database_url, kafka, settings=impatient) as projector:
+        await fold_up_to(projector, end)
+
+    assert telemetry.PROJECTOR_GAP_ROWS._value.get() == filled
 
 
 async def test_another_version_of_the_fold_folds_nothing_and_says_what_to_do(
