@@ -78,9 +78,12 @@ class IngressSettings:
     body_timeout_s: float = 10.0
     """For a whole body to arrive, once its headers did."""
     idle_timeout_s: float = 75.0
-    """For the next request on a connection, or the rest of its headers."""
+    """For the next request on a connection and all of its headers, and for taking an answer."""
+    connections_max: int = 16_384
+    """Open at once; fewer where the process may not have as many descriptors."""
     queue_rows_max: int = 10_000
     queue_bytes_max: int = 67_108_864
+    """Of deliveries that wait; bodies that are still arriving may take as much again."""
     batch_rows_max: int = 1_000
     batch_bytes_max: int = 8_388_608
     append_timeout_s: float = 1.0

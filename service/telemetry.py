@@ -45,6 +45,11 @@ INGRESS_REJECTED: Final = Counter(
     "registered somewhere, or a scanner passes by.",
     ["status"],
 )
+INGRESS_TURNED_OUT: Final = Counter(
+    "recibo_ingress_turned_out_total",
+    "Connections closed because connections_max were open: those that had asked nothing, oldest first, then "
+    "new ones. Rises: somebody opens many and is silent; let the proxy limit them by address.",
+)
 INGRESS_QUEUE_ROWS: Final = Gauge(
     "recibo_ingress_queue_rows",
     "Deliveries that wait to be kept. Stays high: Postgres is slower than the senders; at its limit "

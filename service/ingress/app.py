@@ -23,7 +23,7 @@ from service.errors import TransientError
 from service.eventlog.deliveries import NewDelivery
 from service.ingress.addresses import Address, sender
 from service.ingress.answers import Rejected, problem, quarantined, receipt
-from service.ingress.bodies import read_body
+from service.ingress.bodies import Arriving, read_body
 from service.ingress.headers import stored_headers
 from service.ingress.lifeboat import Stored
 from service.ingress.roots import RootOf, Unrooted, read_root
@@ -57,8 +57,9 @@ def build(
 ) -> web.Application:
     """The application; service/ingress/server.py serves it."""
     app = web.Application()
+    arriving = Arriving(settings.queue_bytes_max)
     for source in sources:
-        endpoint = _Endpoint(source, append=append, root_of=root_of, settings=settings)
+        endpoint = _Endpoint(source, append=append, root_of=root_of, arriving=arriving, settings=settings)
         _route(app, f"/webhooks/{source.name}", endpoint.deliver)
         if endpoint.reads_url:
             _route(app, f"/webhooks/{source.name}/{{token}}", endpoint.deliver)
@@ -71,11 +72,20 @@ def build(
 class _Endpoint:
     """One source's half of the application, with all that can be known beforehand."""
 
-    def __init__(self, source: Source, *, append: Append, root_of: RootOf, settings: IngressSettings) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        append: Append,
+        root_of: RootOf,
+        arriving: Arriving,
+        settings: IngressSettings,
+    ) -> None:
         self._source = source
         self._gate = Gate(source.checks)
         self._append = append
         self._root_of = root_of
+        self._arriving = arriving
         self._settings = settings
         outcomes = telemetry.INGRESS_DELIVERIES
         self._stored = outcomes.labels(source=source.name, outcome="stored")
@@ -95,7 +105,7 @@ class _Endpoint:
         claim = Claim(request.headers, _url_token(request, query), self._address(request))
 
         self._refuse(self._gate.refusal_of_head(claim))
-        body = await read_body(request, self._settings)
+        body = await read_body(request, self._arriving, self._settings)
         self._refuse(self._gate.refusal_of_body(claim, body, now=received_at.timestamp()))
 
         kind = _only(query.getall("kind", ()))

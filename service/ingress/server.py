@@ -2,18 +2,22 @@
 
 On stopping: no new connection, the requests under way are appended and answered, connections close. A
 crash closes them without an answer, and the senders try again.
+
+A slow or silent client holds a connection for as long as the settings say and next to no memory: what
+it does not send, or does not take, is never waited for without end.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from aiohttp import web
 
 from service import telemetry
 from service.ingress.answers import problem
+from service.ingress.connections import Connections, allowed
 from service.settings import IngressSettings
 
 log = structlog.get_logger()
@@ -39,14 +43,17 @@ async def serve(
     manager = runner.server
     assert manager is not None
     loop = asyncio.get_running_loop()
+    connections = Connections(allowed(settings.connections_max))
 
     def connection() -> _Connection:
         return _Connection(
             manager,
+            connections,
             loop=loop,
-            access_log=None,  # type: ignore[arg-type]  # Takes null, as AppRunner passes it on.
+            access_log=None,
             # The parser must hand on the bytes as they came; compressed ones are refused, not inflated.
             auto_decompress=False,
+            # From the opening, or the last answer, to a whole head: bytes of one do not put it off.
             keepalive_timeout=settings.idle_timeout_s,
             # How long the rest of a refused body is read away, so that its sender sees the answer.
             lingering_time=settings.body_timeout_s,
@@ -83,7 +90,46 @@ class _Connection(web.RequestHandler):
     aiohttp's own words about a request that it cannot even parse do, to the sender and in the log.
     """
 
-    __slots__ = ()
+    __slots__ = ("_connections", "_patience")
+
+    def __init__(self, manager: web.Server, connections: Connections, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._connections = connections
+        self._patience: asyncio.TimerHandle | None = None
+
+    @property
+    def has_asked(self) -> bool:
+        return self._request_count > 0
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        # Thus writing pauses whenever the client has not taken all that it was told.
+        cast(asyncio.Transport, transport).set_write_buffer_limits(high=0)
+        self._connections.opened(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._connections.closed(self)
+        self._cancel_patience()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        # Nothing else would end it: aiohttp's timer is for questions, and closing waits for the rest to go.
+        if self.transport is not None:
+            self._patience = self._loop.call_later(self.keepalive_timeout, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._cancel_patience()
+        super().resume_writing()
+
+    def _cancel_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     def handle_error(
         self,
@@ -109,7 +155,11 @@ class _Connection(web.RequestHandler):
             telemetry.INGRESS_REJECTED.labels(status=str(resp.status)).inc()
             resp = problem(resp.status)
             resp.force_close()
-        return await super().finish_response(request, resp, start_time)
+        finished = await super().finish_response(request, resp, start_time)
+        if self.writing_paused:
+            # Receipts are written past aiohttp: they would pile up for one who pipelines and reads none.
+            await self._drain_helper()
+        return finished
 
     def log_exception(self, *_args: Any, **kwargs: Any) -> None:
         log.error("ingress.connection_failed", exc_info=kwargs.get("exc_info"))

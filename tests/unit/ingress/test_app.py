@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import ipaddress
 import logging
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 
@@ -30,6 +31,7 @@ BODY = b'{"id": "7"}'
 LIMIT = 1_048_576
 SETTINGS = IngressSettings(port=0)
 IMPATIENT = IngressSettings(port=0, body_timeout_s=0.2)
+HURRIED = IngressSettings(port=0, idle_timeout_s=0.2)
 
 _LIVE = (Secret(SECRET.encode()),)
 SOURCES = (
@@ -549,6 +551,94 @@ class TestBodies:
         assert document_of(answer)["status"] == 400
         assert log.rows == []
         assert lines == []
+
+    async def test_where_bodies_under_way_fill_their_memory_the_one_that_took_longest_is_given_up(
+        self, start: Starter, log: LogFake
+    ) -> None:
+        half = request_of("/webhooks/open", b"x" * LIMIT)[: -LIMIT // 2]
+        patient = dataclasses.replace(
+            SETTINGS, queue_bytes_max=2 * LIMIT, body_timeout_s=60, drain_timeout_s=0.1
+        )
+
+        async with start(patient) as ingress:
+            slow = [await asyncio.open_connection("127.0.0.1", ingress.port) for _ in range(5)]
+            for _, writer in slow:
+                writer.write(half)
+            told = [asyncio.create_task(reader.readuntil(b"\r\n\r\n")) for reader, _ in slow]
+            done, others = await asyncio.wait(told, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+            for task in others:
+                task.cancel()
+            for _, writer in slow:
+                writer.close()
+
+        assert [status_of(task.result()) for task in done] == [408]
+        assert log.rows == []
+
+
+class TestSlowClients:
+    @pytest.mark.parametrize("part", [b"", b"P", b"POST /webhooks/open HTTP/1.1\r\nHost: r\r\n"])
+    async def test_who_never_sends_a_whole_head_is_closed(self, part: bytes, start: Starter) -> None:
+        async with start(HURRIED) as ingress:
+            assert await ingress.exchange(part) == b""
+
+    async def test_a_head_that_trickles_does_not_buy_time(self, start: Starter) -> None:
+        async with start(HURRIED) as ingress:
+            reader, writer = await asyncio.open_connection("127.0.0.1", ingress.port)
+            writer.write(b"POST / HTTP/1.1\r\n")
+            closed = asyncio.create_task(reader.read())
+            while not closed.done():
+                writer.write(b"X-Y: z\r\n")
+                await asyncio.wait([closed], timeout=0.05)
+            writer.close()
+
+        assert closed.result() == b""
+
+    async def test_half_a_head_behind_a_whole_request_is_closed_after_the_answer(
+        self, start: Starter, log: LogFake
+    ) -> None:
+        kept = request_of("/webhooks/open", BODY).replace(b"Connection: close\r\n", b"")
+
+        async with start(HURRIED) as ingress:
+            answer = await ingress.exchange(kept + kept[:30])
+
+        assert answer.count(b"HTTP/1.1") == 1
+        assert len(log.rows) == 1
+
+    async def test_who_takes_no_answer_is_closed(self, start: Starter) -> None:
+        asking = b"GET /nobody HTTP/1.1\r\nHost: r\r\n\r\n" * 1_000
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)  # noqa: FBT003  The standard library's way.
+
+        async with start(HURRIED) as ingress:
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(client, ("127.0.0.1", ingress.port))
+            # More than the buffers of both sides take.
+            with pytest.raises(ConnectionError):
+                await loop.sock_sendall(client, asking * 1_000)
+            client.close()
+
+    async def test_one_connection_too_many_ends_the_one_that_was_silent_longest(
+        self, start: Starter, log: LogFake
+    ) -> None:
+        kept = request_of("/webhooks/open", BODY).replace(b"Connection: close\r\n", b"")
+
+        async with start(dataclasses.replace(SETTINGS, connections_max=3)) as ingress:
+            honest, silent, later = [
+                await asyncio.open_connection("127.0.0.1", ingress.port) for _ in range(3)
+            ]
+            honest[1].write(kept)
+            await honest[0].readuntil(b'"main-1"}')
+            answer = await ingress.exchange(request_of("/webhooks/open", BODY))
+            assert await silent[0].read() == b""
+            silent[1].close()
+            for opened in (honest, later):
+                opened[1].write(request_of("/webhooks/open", BODY))
+                assert status_of(await opened[0].read()) == 200
+                opened[1].close()
+
+        assert status_of(answer) == 200
+        assert len(log.rows) == 4
 
 
 class TestStopping:
