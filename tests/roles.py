@@ -65,8 +65,12 @@ async def role(
     *,
     crashpoint: str = "",
     config: str = CONFIG,
+    descriptors: int | None = None,
 ) -> AsyncIterator[Process]:
-    """`recibo serve <name>` once it is healthy (at once with a crash point); ended with the context."""
+    """`recibo serve <name>` once it is healthy (at once with a crash point); ended with the context.
+
+    `descriptors` is the hard limit of those that it may have open.
+    """
     port = _free_port()
     path = folder / "recibo.toml"
     path.write_text(config)
@@ -79,9 +83,12 @@ async def role(
         "RECIBO_HTTP_PORT" if name == "ingress" else "RECIBO_HEALTH_PORT": str(port),
         "RECIBO_CRASHPOINT": crashpoint,
     }
+    command = [sys.executable, "-m", "service", "serve", name]
+    if descriptors is not None:
+        command = ["sh", "-c", 'ulimit -n "$0" && exec "$@"', str(descriptors), *command]
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "service", "serve", name, env=environment, stdout=output, stderr=output
+            *command, env=environment, stdout=output, stderr=output
         )
     running = Process(process=process, port=port, log=log)
     try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import gc
 import gzip
 import hashlib
 import hmac
@@ -15,6 +16,7 @@ import aiohttp
 import orjson
 import pytest
 import structlog
+from aiohttp import web
 
 from projections.facts import Unreadable
 from service.checks import AddressCheck, AuthorizationCheck, HmacCheck, UrlTokenCheck
@@ -604,8 +606,9 @@ class TestSlowClients:
         assert answer.count(b"HTTP/1.1") == 1
         assert len(log.rows) == 1
 
-    async def test_who_takes_no_answer_is_closed(self, start: Starter) -> None:
-        asking = b"GET /nobody HTTP/1.1\r\nHost: r\r\n\r\n" * 1_000
+    @pytest.mark.parametrize("path", ["/webhooks/open", "/webhooks/nobody"])
+    async def test_who_takes_no_answer_is_closed(self, path: str, start: Starter) -> None:
+        asking = request_of(path, BODY).replace(b"Connection: close\r\n", b"") * 1_000
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.setblocking(False)  # noqa: FBT003  The standard library's way.
@@ -614,9 +617,28 @@ class TestSlowClients:
             loop = asyncio.get_running_loop()
             await loop.sock_connect(client, ("127.0.0.1", ingress.port))
             # More than the buffers of both sides take.
-            with pytest.raises(ConnectionError):
+            with structlog.testing.capture_logs(), pytest.raises(ConnectionError):
                 await loop.sock_sendall(client, asking * 1_000)
             client.close()
+
+    async def test_a_connection_that_is_gone_is_freed_without_the_garbage_collector(
+        self, ingress: Ingress
+    ) -> None:
+        gc.collect()
+        gc.disable()
+        try:
+            for request in (
+                b"no HTTP\r\n\r\n",
+                request_of("*", b"", method=b"OPTIONS"),
+                chunked(BODY, size=3),
+            ):
+                await ingress.exchange(request)
+            await asyncio.sleep(0)
+            left = [found for found in gc.get_objects() if isinstance(found, web.RequestHandler)]
+        finally:
+            gc.enable()
+
+        assert left == []
 
     async def test_one_connection_too_many_ends_the_one_that_was_silent_longest(
         self, start: Starter, log: LogFake
