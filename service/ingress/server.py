@@ -114,10 +114,12 @@ class _Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._connections.closed(self)
         self._cancel_patience()
-        for message, _ in self._messages:
-            # Those that nobody will come to; a bad one carries its error.
-            _release(getattr(message, "exc", None))
+        handler = self._task_handler
         super().connection_lost(exc)
+        if handler is None:
+            self._forget_requests()
+        else:
+            handler.add_done_callback(lambda _: self._forget_requests())
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -128,6 +130,12 @@ class _Connection(web.RequestHandler):
     def resume_writing(self) -> None:
         self._cancel_patience()
         super().resume_writing()
+
+    def _forget_requests(self) -> None:
+        # Those behind the last one that was answered: each holds the connection, which holds it.
+        for message, _ in self._messages:
+            _release(getattr(message, "exc", None))
+        self._messages.clear()
 
     def _cancel_patience(self) -> None:
         if self._patience is not None:
@@ -141,8 +149,12 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002  It quotes the request.
     ) -> web.StreamResponse:
-        if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
-            raise ConnectionError("nobody is there to be answered, or the answer has begun")
+        if isinstance(exc, ConnectionError):
+            _release(exc)
+            # Nobody is there to read it. To raise instead would leave a cycle in aiohttp's handler.
+            return problem(status)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun")
         telemetry.INGRESS_REJECTED.labels(status=str(status)).inc()
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             log.error("ingress.failed", exc_info=exc)

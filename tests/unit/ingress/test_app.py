@@ -24,6 +24,7 @@ from service.declarations import Secret
 from service.errors import TransientError
 from service.ingress.headers import WITHHELD
 from service.settings import HEADERS_ALWAYS_KEPT, IngressSettings, Source
+from tests import hostility
 from tests.ingresses import Ingress, running_ingress
 from tests.unit.ingress.log_fake import LogFake
 from tests.unit.ingress.spill_fake import SpillFake
@@ -621,22 +622,32 @@ class TestSlowClients:
                 await loop.sock_sendall(client, asking * 1_000)
             client.close()
 
+    @pytest.mark.parametrize(
+        "sent",
+        [
+            b"no HTTP\r\n\r\n",
+            request_of("*", b"", method=b"OPTIONS"),
+            request_of("/webhooks/open", BODY),
+            request_of("/webhooks/open", BODY)[:-3],
+            request_of("/webhooks/open", BODY).replace(b"Connection: close\r\n", b"") * 20,
+        ],
+        ids=["no HTTP", "no path", "whole", "half a body", "many"],
+    )
     async def test_a_connection_that_is_gone_is_freed_without_the_garbage_collector(
-        self, ingress: Ingress
+        self, sent: bytes, start: Starter
     ) -> None:
-        gc.collect()
-        gc.disable()
-        try:
-            for request in (
-                b"no HTTP\r\n\r\n",
-                request_of("*", b"", method=b"OPTIONS"),
-                chunked(BODY, size=3),
-            ):
-                await ingress.exchange(request)
-            await asyncio.sleep(0)
-            left = [found for found in gc.get_objects() if isinstance(found, web.RequestHandler)]
-        finally:
-            gc.enable()
+        async with start(dataclasses.replace(HURRIED, body_timeout_s=0.2)) as ingress:
+            gc.collect()
+            gc.disable()
+            try:
+                await ingress.exchange(sent)
+                await hostility.broken_off(ingress.port, sent)
+                await ingress.exchange(request_of("/webhooks/open", BODY))
+                for _ in range(10):
+                    await asyncio.sleep(0)
+                left = [found for found in gc.get_objects() if isinstance(found, web.RequestHandler)]
+            finally:
+                gc.enable()
 
         assert left == []
 
