@@ -27,7 +27,7 @@ SPARK_READY = .venv-spark/ready-$(shell sha256sum < requirements-spark.lock | cu
 JAVA_HOME ?= $(firstword $(wildcard /usr/lib/jvm/java-17-openjdk* /usr/lib/jvm/java-21-openjdk*))
 export JAVA_HOME
 
-.PHONY: help demo test test-spark faults bench stack lint types lock lock-kafka compose clean
+.PHONY: help demo test test-spark faults fuzz bench stack lint types lock lock-kafka compose clean
 
 help: ## say what can be made
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -44,6 +44,11 @@ test-spark: $(SPARK_READY) ## run the tests of `recibo replay spark`: needs a JD
 
 faults: $(READY) ## try every fault on real servers, an hour: FAULT=… SEED=… repeats one run
 	@exec $(BIN)/python -m tests.faults
+
+fuzz: SECONDS ?= 60
+fuzz: SEED ?= 1
+fuzz: $(READY) ## feed the adapters what coverage leads to: SECONDS=60 SEED=1
+	@exec $(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)
 
 bench: $(READY) ## run one benchmark: make bench NAME=pipeline
 	@test -n "$(NAME)" || { echo "make bench NAME=…, one of:" $$(grep -l '^def main() -> None:' tests/bench/*.py | sed -E 's#.*/(.*)\.py#\1#'); exit 2; }

@@ -25,6 +25,7 @@ TOO_DEEP: Final = "body: nested too deeply"
 
 _MISSING: Final = re.compile(r"Object missing required field `([^`]*)`(?: - at `\$\.?(.*)`)?")
 _EXPECTED: Final = re.compile(r"(.*) - at `\$\.?(.*)`")
+_PLACE_LENGTH_ENOUGH: Final = 200
 _NUL_ESCAPED: Final = rb"\u0000"
 
 _Payload = TypeVar("_Payload", bound=msgspec.Struct)
@@ -114,9 +115,14 @@ def _texts(document: Document, names: frozenset[str]) -> Iterator[tuple[str, str
             for name, member in value.items():
                 yield place or "body", name
                 known = name if name in names else "a member"
-                rest.append((f"{place}.{known}" if place else known, member))
+                rest.append((_inside(place, f".{known}" if place else known), member))
         elif isinstance(value, list):
-            rest += [(f"{place}[{index}]", member) for index, member in enumerate(value)]
+            rest += [(_inside(place, f"[{index}]"), member) for index, member in enumerate(value)]
+
+
+def _inside(place: str, step: str) -> str:
+    # A reason is a line in a table: of what is nested deeper, it names the beginning.
+    return place if len(place) > _PLACE_LENGTH_ENOUGH else place + step
 
 
 def _reason(message: str) -> str:

@@ -5,27 +5,21 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-import msgspec
 import orjson
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from projections import providers
 from projections.delivery import Delivery
-from projections.facts import INSTANT_MAX_NS, INSTANT_MIN_NS, INTEGER_MAX, Fact, Reading, Unreadable
-from projections.fold import Root
+from projections.facts import Fact, Reading, Unreadable
 from tests.bodies import ALL, KEYED, PLAIN, PROVIDERS, body, encoded, raw, row
-from tests.facts import empty_root, told
+from tests.contract import REASON_LENGTH_MAX, assert_kept, outcome, root_or_reason
 
 MISSING: Final = object()
 Path = tuple[str | int, ...]
 
 KINDS = {"withdrawal_approved": "withdraw", "cart_abandoned": "default"}
 """The URL's marker with which a fixture comes."""
-
-NAMED = re.compile(r"(a member|[A-Za-z_]+)((\.(a member|[A-Za-z_]+))|(\[[0-9]+\]))*: .")
-"""How a reason begins: where the field is, a member that no table knows as `a member`."""
 
 FIRST = {
     "barte": "order_paid",
@@ -199,24 +193,6 @@ def _shown(value: object) -> str:
     return re.sub(r"[^A-Za-z0-9.+-]", "_", orjson.dumps(value).decode())[:32]
 
 
-def outcome(delivery: Delivery, reading: Reading = PLAIN) -> Fact | str:
-    """The fact, or the reason why there is none; whatever else is raised is the adapter's fault."""
-    try:
-        return providers.read(delivery, reading)
-    except Unreadable as unreadable:
-        return unreadable.reason
-
-
-def root_or_reason(delivery: Delivery) -> str | Unreadable:
-    try:
-        document = orjson.loads(delivery.body)
-        return providers.root_of(delivery.provider, delivery.account, document, delivery.kind)
-    except orjson.JSONDecodeError:
-        return Unreadable("body: not JSON")
-    except Unreadable as unreadable:
-        return unreadable
-
-
 @pytest.mark.parametrize("provider", [*PROVIDERS, "operator"])
 @pytest.mark.parametrize(("sent", "reason"), NOT_BODIES, ids=range(len(NOT_BODIES)))
 def test_a_body_that_is_no_json_object_is_refused_and_says_why(
@@ -252,7 +228,7 @@ def test_a_broken_member_is_refused_by_its_name_and_never_quoted(
     assert isinstance(reason, str)
     # Gen's object is somewhere in its envelope: the reason may say where.
     assert reason.removeprefix("data.").startswith(begins)
-    assert len(reason) < 300
+    assert len(reason) < REASON_LENGTH_MAX
     if isinstance(value, str) and len(value) > 3:
         assert value not in reason
     assert_quotes_nothing(reason, provider, name)
@@ -288,7 +264,20 @@ def test_a_nul_in_a_member_that_nobody_knows_is_refused_without_quoting_its_name
 
     assert isinstance(reason, str)
     assert "Fulano" not in reason and "Sicrana" not in reason
-    assert len(reason) < 300
+    assert len(reason) < REASON_LENGTH_MAX
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"metadata":'], ids=["list", "object"])
+def test_a_nul_far_down_is_refused_in_a_line(opening: bytes) -> None:
+    closing = {b"[": b"]", b'{"metadata":': b"}"}[opening]
+    deep = opening * 200 + b'"\\u0000"' + closing * 200
+    sent = replaced(orjson.loads(body("barte", "order_paid")), ("cards",), raw(deep.decode()))
+
+    reason = outcome(row("barte", sent))
+
+    assert isinstance(reason, str)
+    assert reason.startswith("cards") and reason.endswith(": holds a NUL")
+    assert len(reason) < REASON_LENGTH_MAX
 
 
 @pytest.mark.parametrize(
@@ -432,29 +421,7 @@ def _is_shallow(document: object) -> bool:
 def test_one_broken_member_gives_a_fact_or_a_reason_and_one_root(
     delivery: Delivery, reading: Reading
 ) -> None:
-    found = outcome(delivery, reading)
-    root = root_or_reason(delivery)
-
-    if isinstance(found, Fact):
-        assert root == found.root
-        assert_can_be_kept(found)
-    else:
-        assert NAMED.match(found), found
-        assert "\x00" not in found
-    if isinstance(root, Unreadable):
-        assert NAMED.match(root.reason), root.reason
-
-
-def assert_can_be_kept(fact: Fact) -> None:
-    """What the fold makes of the fact is something that Postgres takes, and the same when read back."""
-    stored = empty_root(fact.root).join(fact).encode()
-    assert b"\\u0000" not in stored
-    assert Root.decode(fact.root, stored).states == told(fact)
-    assert INSTANT_MIN_NS <= fact.occurred_at < INSTANT_MAX_NS
-    for cents in (fact.amount_cents, fact.refunded_cents, fact.subtotal_cents):
-        assert cents is None or -INTEGER_MAX - 1 <= cents <= INTEGER_MAX
-    assert len(fact.root) <= 200 and fact.root.isprintable()
-    assert msgspec.json.decode(msgspec.json.encode(fact), type=Fact) == fact
+    assert_kept(delivery, reading)
 
 
 _WORDS: Final = frozenset(
