@@ -45,10 +45,8 @@ test-spark: $(SPARK_READY) ## run the tests of `recibo replay spark`: needs a JD
 faults: $(READY) ## try every fault on real servers, an hour: FAULT=… SEED=… repeats one run
 	@exec $(BIN)/python -m tests.faults
 
-fuzz: SECONDS ?= 60
-fuzz: SEED ?= 1
 fuzz: $(READY) ## feed the adapters what coverage leads to: SECONDS=60 SEED=1
-	@exec $(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)
+	@exec $(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1)
 
 bench: $(READY) ## run one benchmark: make bench NAME=pipeline
 	@test -n "$(NAME)" || { echo "make bench NAME=…, one of:" $$(grep -l '^def main() -> None:' tests/bench/*.py | sed -E 's#.*/(.*)\.py#\1#'); exit 2; }
