@@ -23,6 +23,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import IO
 
 import orjson
 import uvloop
@@ -96,13 +97,13 @@ async def _measure(database_url: str, bootstrap: str) -> None:
             ports = {"empty": free_port(), "ingest": free_port()}
             with _process([sys.executable, "-m", "tests.bench.empty", str(ports["empty"])], environment):
                 ingress = stack.enter_context(
-                    _role("ingress", environment | {"RECIBO_HTTP_PORT": str(ports["ingest"])})
+                    role("ingress", environment | {"RECIBO_HTTP_PORT": str(ports["ingest"])})
                 )
                 bare = await _ingest(ports)
             roles = {
                 "ingress": ingress,
-                "relay": stack.enter_context(_role("relay", environment)),
-                "projector": stack.enter_context(_role("projector", environment)),
+                "relay": stack.enter_context(role("relay", environment)),
+                "projector": stack.enter_context(role("projector", environment)),
             }
             await _path(
                 settings.load(environment, path), roles, port=ports["ingest"], rate=bare * SHARE, bare=bare
@@ -111,7 +112,7 @@ async def _measure(database_url: str, bootstrap: str) -> None:
 
 async def _ingest(ports: Mapping[str, int]) -> float:
     for name, port in ports.items():
-        await eventually(partial(_answers, port), what=f"the server of {name} answers")
+        await eventually(partial(answers, port), what=f"the server of {name} answers")
     rates: dict[str, list[float]] = {"empty": [], "ingest": []}
     tails: dict[str, list[float]] = {"empty": [], "ingest": []}
     source = requests()
@@ -123,7 +124,7 @@ async def _ingest(ports: Mapping[str, int]) -> float:
             tails[name].append(result.percentile_ms(0.99))
     bare = median(rates["empty"])
     for name, measured in rates.items():
-        _tell(
+        tell(
             bench=name,
             per_second=round(median(measured)),
             ratio_to_empty=round(median(measured) / bare, 3),
@@ -154,7 +155,7 @@ async def _path(
     drained = time.perf_counter()
     await eventually(settled, what="everything is folded and told", timeout_s=600)
     drained = time.perf_counter() - drained
-    _tell(
+    tell(
         bench="path",
         per_second=round(result.per_second),
         ratio_to_empty=round(result.per_second / bare, 3),
@@ -163,7 +164,7 @@ async def _path(
         lag_rows=lags,
         drained_s=round(drained, 2),
         p99_ms=round(result.percentile_ms(0.99), 1),
-        resident_mb={name: _resident_mb(process.pid) for name, process in roles.items()},
+        resident_mb={name: resident_mb(process.pid) for name, process in roles.items()},
     )
 
 
@@ -174,14 +175,19 @@ def _lag(found: status.Status) -> int:
 
 
 @contextmanager
-def _role(name: str, environment: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
-    with _process([sys.executable, "-m", "service", "serve", name], environment) as process:
+def role(
+    name: str, environment: dict[str, str], output: IO[bytes] | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """`recibo serve <name>` while the context is open; its log lines go to `output`, else to the terminal."""
+    with _process([sys.executable, "-m", "service", "serve", name], environment, output) as process:
         yield process
 
 
 @contextmanager
-def _process(command: list[str], environment: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
-    process = subprocess.Popen(command, env=environment)
+def _process(
+    command: list[str], environment: dict[str, str], output: IO[bytes] | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    process = subprocess.Popen(command, env=environment, stderr=output)
     try:
         yield process
     finally:
@@ -189,7 +195,8 @@ def _process(command: list[str], environment: dict[str, str]) -> Iterator["subpr
         process.wait(30)
 
 
-async def _answers(port: int) -> bool:
+async def answers(port: int) -> bool:
+    """Whether somebody takes connections there."""
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:
@@ -198,14 +205,16 @@ async def _answers(port: int) -> bool:
     return True
 
 
-def _resident_mb(pid: int) -> int:
+def resident_mb(pid: int) -> int:
+    """The memory of a process."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) // 1024
     return 0
 
 
-def _tell(**measured: object) -> None:
+def tell(**measured: object) -> None:
+    """One line of results."""
     print(orjson.dumps(measured).decode(), flush=True)
 
 
