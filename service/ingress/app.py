@@ -26,6 +26,7 @@ from service.ingress.answers import Rejected, problem, quarantined, receipt
 from service.ingress.bodies import Arriving, read_body
 from service.ingress.headers import stored_headers
 from service.ingress.lifeboat import Stored
+from service.ingress.refusals import Refusals
 from service.ingress.roots import RootOf, Unrooted, read_root
 from service.ingress.verify import Claim, Gate, Refusal
 from service.settings import IngressSettings, Source
@@ -58,8 +59,11 @@ def build(
     """The application; service/ingress/server.py serves it."""
     app = web.Application()
     arriving = Arriving(settings.queue_bytes_max)
+    refusals = Refusals()
     for source in sources:
-        endpoint = _Endpoint(source, append=append, root_of=root_of, arriving=arriving, settings=settings)
+        endpoint = _Endpoint(
+            source, append=append, root_of=root_of, arriving=arriving, refusals=refusals, settings=settings
+        )
         _route(app, f"/webhooks/{source.name}", endpoint.deliver)
         if endpoint.reads_url:
             _route(app, f"/webhooks/{source.name}/{{token}}", endpoint.deliver)
@@ -79,6 +83,7 @@ class _Endpoint:
         append: Append,
         root_of: RootOf,
         arriving: Arriving,
+        refusals: Refusals,
         settings: IngressSettings,
     ) -> None:
         self._source = source
@@ -86,6 +91,7 @@ class _Endpoint:
         self._append = append
         self._root_of = root_of
         self._arriving = arriving
+        self._refusals = refusals
         self._settings = settings
         outcomes = telemetry.INGRESS_DELIVERIES
         self._stored = outcomes.labels(source=source.name, outcome="stored")
@@ -136,8 +142,7 @@ class _Endpoint:
 
     def _refuse(self, refusal: Refusal | None) -> None:
         if refusal is not None:
-            telemetry.INGRESS_REFUSED.labels(source=self._source.name, check=refusal.check).inc()
-            log.warning("ingress.refused", source=self._source.name, check=refusal.check)
+            self._refusals.add(self._source.name, refusal.check)
             raise Rejected(refusal.status)
 
     async def _store(self, delivery: NewDelivery) -> Stored:
