@@ -4,7 +4,6 @@ A delivery has no event name and no order amount; `domain` says what it is about
 stands, `dateTime`, local time without an offset, since when.
 """
 
-import functools
 import re
 from typing import Any, Final
 
@@ -165,14 +164,9 @@ def _reference(snapshot: Snapshot) -> str | None:
     # Whatever its key says, what names the buyer is no reference: it would go out in events.
     buyer = snapshot.email_buyer, snapshot.document_buyer
     for entry in snapshot.metadata or ():
-        if entry.value and entry.value not in buyer and _refers(entry.key):
+        if entry.value and entry.value not in buyer and _REFERENCE.search(entry.key):
             return entry.value
     return None
-
-
-@functools.lru_cache(maxsize=1024)
-def _refers(key: str) -> bool:
-    return _REFERENCE.search(key) is not None
 
 
 def _method(snapshot: Snapshot) -> str | None:

@@ -4,7 +4,6 @@ In: exact bytes. Out: the parsed object, a provider's struct of it, the identity
 cannot be read raises Unreadable, which names the field and never quotes a value.
 """
 
-import functools
 import hashlib
 import re
 from collections.abc import Iterator
@@ -83,9 +82,8 @@ def first_text(document: Document, *names: str) -> str | None:
     return None
 
 
-@functools.lru_cache(maxsize=1024)
 def word_of(status: str) -> str:
-    """A provider's word as the tables have it: trimmed, in upper case. There are few; they are remembered."""
+    """A provider's word as the tables have it: trimmed, in upper case."""
     return status.strip().upper()
 
 

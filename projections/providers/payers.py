@@ -8,12 +8,13 @@ from typing import Final
 from projections.facts import Payer
 
 _HASH_BYTES: Final = 16
+_REMEMBERED_LENGTH_MAX: Final = 1_000
+"""Characters: whoever names a person in a megabyte is not to fill the memory with it."""
 _COUNTRY: Final = "55"
 _NATIONAL_LENGTHS: Final = frozenset({10, 11})
 """Digits of a Brazilian number with its area code and without the country's."""
 
 
-@functools.lru_cache(maxsize=4096)
 def payer(
     key: bytes | None, document: str | None = None, email: str | None = None, phone: str | None = None
 ) -> Payer | None:
@@ -21,17 +22,25 @@ def payer(
 
     The same person gives the same hashes whatever the provider's way of writing: documents are compared
     by their letters and digits, e-mails in lower case, phones by their digits with the country's.
-
-    Remembered for a while: the deliveries of one order come close together and name the same person.
     """
     if key is None:
         return None
+    if len(document or "") + len(email or "") + len(phone or "") > _REMEMBERED_LENGTH_MAX:
+        return _told(key, document, email, phone)
+    return _remembered(key, document, email, phone)
+
+
+def _told(key: bytes, document: str | None, email: str | None, phone: str | None) -> Payer | None:
     told = Payer(
         document=_hash(key, _letters_and_digits(document)),
         email=_hash(key, (email or "").strip().lower()),
         phone=_hash(key, _phone(phone)),
     )
     return told if told != _NOBODY else None
+
+
+_remembered: Final = functools.lru_cache(maxsize=4096)(_told)
+"""For a while: the deliveries of one order come close together and name the same person."""
 
 
 def _hash(key: bytes, normalised: str) -> str | None:

@@ -47,6 +47,9 @@ class Arriving:
     def grow(self, arrival: _Arrival, count: int) -> None:
         """Take note of `count` bytes more of `arrival`."""
         arrival.size += count
+        if arrival not in self._oldest_first:
+            # Given up already, while these bytes waited for their turn.
+            return
         self._bytes += count
         while self._bytes > self._bytes_max and self._oldest_first:
             oldest = next(iter(self._oldest_first))

@@ -2,6 +2,7 @@
 
 import copy
 import re
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -265,6 +266,20 @@ def test_a_nul_in_a_member_that_nobody_knows_is_refused_without_quoting_its_name
     assert isinstance(reason, str)
     assert "Fulano" not in reason and "Sicrana" not in reason
     assert len(reason) < REASON_LENGTH_MAX
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_of_long_texts_nothing_stays_in_memory(provider: str) -> None:
+    document = orjson.loads(body(provider, FIRST[provider]))
+    tracemalloc.start()
+    try:
+        for number, path in enumerate(_paths(document)):
+            outcome(row(provider, replaced(document, path, f"{number}" * 1_000_000)), KEYED)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert held < 1_000_000
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"metadata":'], ids=["list", "object"])
