@@ -9,25 +9,21 @@ the rounds of each round's own ratio, for the machine's speed drifts. The load i
 - `silent`: the same beside 10,000 connections that sent half a head.
 """
 
-import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from itertools import cycle
-from pathlib import Path
 from statistics import median
 
 import orjson
 import uvloop
 
-from service.kafka import topics
-from service.localstack import LOCAL, running
 from service.localstack.ports import free_port
-from tests.bench import load, pipeline
-from tests.servers import eventually, fresh_database, fresh_prefix
+from tests.bench import load, pipeline, place
+from tests.servers import eventually
 
 CONFIG = f"""{pipeline.CONFIG}
 [sources.token]
@@ -58,41 +54,25 @@ def strangers() -> Iterator[bytes]:
 
 def main() -> None:
     """Measure on servers of the benchmark's own."""
-    with ExitStack() as stack:
-        servers = stack.enter_context(running(LOCAL / "bench"))
-        uvloop.run(_measure(servers.database_url, servers.kafka_bootstrap))
+    place.run(CONFIG, _measure)
 
 
-async def _measure(database_url: str, bootstrap: str) -> None:
-    async with fresh_database(database_url) as url:
-        prefix = fresh_prefix()
-        await topics.create(bootstrap, prefix)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "recibo.toml"
-            path.write_text(CONFIG)
-            port = free_port()
-            environment = os.environ | {
-                "BENCH_KEY": pipeline.KEY,
-                "RECIBO_CONFIG": str(path),
-                "RECIBO_DATABASE_URL": url,
-                "RECIBO_KAFKA_BOOTSTRAP": bootstrap,
-                "RECIBO_TOPIC_PREFIX": prefix,
-                "RECIBO_HTTP_PORT": str(port),
-            }
-            # Its log lines go to a file: writing them is part of what a refusal costs.
-            with (
-                Path(folder, "lines").open("wb") as lines,  # noqa: ASYNC230  Once, before anything runs.
-                pipeline.role("ingress", environment, lines) as ingress,
-            ):
-                await eventually(partial(pipeline.answers, port), what="the ingress answers")
-                await _rounds(port, ingress.pid)
+async def _measure(environment: place.Environment) -> None:
+    port = free_port()
+    # Its log lines go to a file: writing them is part of what a refusal costs.
+    with (
+        tempfile.TemporaryFile() as lines,
+        place.role("ingress", environment | {"RECIBO_HTTP_PORT": str(port)}, lines) as ingress,
+    ):
+        await eventually(partial(place.answers, port), what="the ingress answers")
+        await _rounds(port, ingress.pid)
 
 
 async def _rounds(port: int, pid: int) -> None:
     honest = pipeline.requests()
     found: dict[str, list[load.Load]] = {"alone": [], "flood": [], "silent": []}
     refused = 0
-    before = pipeline.resident_mb(pid)
+    before = place.resident_mb(pid)
     for _ in range(ROUNDS):
         # Unmeasured: `alone` is not to pay for the farewells of the round before.
         await load.drive(port, honest, seconds=2, rate=RATE)
@@ -105,7 +85,7 @@ async def _rounds(port: int, pid: int) -> None:
     for name, loads in found.items():
         assert all(set(one.statuses) == {b"200"} for one in loads), [one.statuses for one in loads]
         pairs = list(zip(loads, found["alone"], strict=True))
-        pipeline.tell(
+        place.tell(
             bench=name,
             per_second=round(median(one.per_second for one in loads)),
             p50_ms=round(median(one.percentile_ms(0.5) for one in loads), 2),
@@ -114,8 +94,8 @@ async def _rounds(port: int, pid: int) -> None:
             p99_ratio_to_alone=_ratio(pairs, 0.99),
         )
     assert refused >= REFUSED_MIN
-    pipeline.tell(
-        bench="strangers", refused=refused, silent=SILENT, resident_mb=[before, pipeline.resident_mb(pid)]
+    place.tell(
+        bench="strangers", refused=refused, silent=SILENT, resident_mb=[before, place.resident_mb(pid)]
     )
 
 
@@ -141,7 +121,7 @@ def flood(port: int) -> None:
     """Ask and be refused, for as long as one part of the benchmark takes; in a process of its own."""
     asked = load.drive(port, strangers(), seconds=SECONDS, connections=FLOOD_CONNECTIONS)
     statuses = uvloop.run(asked).statuses
-    pipeline.tell(**{status.decode(): count for status, count in statuses.items()})
+    place.tell(**{status.decode(): count for status, count in statuses.items()})
 
 
 @contextmanager

@@ -32,6 +32,7 @@ import uvloop
 from service import migrations
 from service.localstack.postgres import Postgres
 from service.localstack.stack import LOCAL
+from tests.bench import place
 from tests.bench.filling import fill
 from tests.servers import database_named
 
@@ -58,7 +59,7 @@ BODIES = 50_000
 def main() -> None:
     """Measure on a server of the benchmark's own, or on the one that RECIBO_DATABASE_URL names."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=_place())))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=_home())))
         url = os.environ.get("RECIBO_DATABASE_URL") or _server(stack, folder)
         first_costs: dict[str, float] = {}
         for rows in ROWS:
@@ -161,10 +162,10 @@ def _run(folder: Path, database: str, *words: str) -> tuple[float, int]:
     ) as process:
         peak = 0
         while process.poll() is None:
-            peak = max(peak, sum(map(_resident_kb, _family(process.pid))))
+            peak = max(peak, sum(map(place.resident_mb, _family(process.pid))))
             time.sleep(0.1)
     assert process.returncode == 0
-    return time.perf_counter() - started, peak // 1024
+    return time.perf_counter() - started, peak
 
 
 def _family(pid: int) -> list[int]:
@@ -175,21 +176,11 @@ def _family(pid: int) -> list[int]:
     return [pid, *(each for child in children for each in _family(int(child)))]
 
 
-def _resident_kb(pid: int) -> int:
-    try:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1])
-    except OSError:
-        pass
-    return 0
-
-
-def _place() -> Path:
+def _home() -> Path:
     """Where servers and folders of the benchmark are: BENCH_FOLDER, or the checkout's own."""
-    place = Path(os.environ.get("BENCH_FOLDER", LOCAL / "bench"))
-    place.mkdir(parents=True, exist_ok=True)
-    return place
+    home = Path(os.environ.get("BENCH_FOLDER", LOCAL / "bench"))
+    home.mkdir(parents=True, exist_ok=True)
+    return home
 
 
 def _server(stack: ExitStack, folder: Path) -> str:
@@ -232,7 +223,7 @@ def _tell(
         "processes": processes,
         "per_second": round(per_second),
     }
-    print(orjson.dumps(told | more).decode(), flush=True)
+    place.tell(**told, **more)
 
 
 if __name__ == "__main__":
