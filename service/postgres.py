@@ -127,6 +127,21 @@ async def borrowed(pool: Pool, *, timeout_s: float) -> AsyncIterator[Connection]
             raise
 
 
+@asynccontextmanager
+async def transaction(connection: Connection) -> AsyncIterator[None]:
+    """A transaction of a `borrowed` connection, which is closed where a statement got no answer in time.
+
+    asyncpg would ask such a connection to roll back, and wait for that answer as long again; Postgres does
+    by itself once the session ends.
+    """
+    async with connection.transaction():
+        try:
+            yield
+        except TimeoutError:
+            connection.terminate()
+            raise
+
+
 @contextmanager
 def reaching(setting: str) -> Iterator[None]:
     """Raise TransientError, which names `setting`, where a first connection does not come about."""

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -29,7 +30,7 @@ from service.kafka.checkpoint import Checkpoint
 from service.kafka.consumer import Record, fetch, group_consumer
 from service.kafka.headers import delivery_of
 from service.kafka.partitioner import partition_of
-from service.postgres import Pool, sorted_errors
+from service.postgres import Pool, borrowed, sorted_errors, transaction
 from service.projector.watermark import Watermark, ends
 from service.readmodels.apply import Folder
 from service.readmodels.positions import OutrunError, Place, Positions
@@ -37,6 +38,8 @@ from service.settings import ProjectorSettings
 from service.waiting import Waiting
 
 logger = structlog.get_logger()
+
+_CONNECT_S_MAX: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,7 @@ class Projector:
             return
         await self._refuse_another_log(await self._watermark.read())
         with sorted_errors(lost=TransientError):
-            async with self._pool.acquire() as connection:
+            async with borrowed(self._pool, timeout_s=_CONNECT_S_MAX) as connection:
                 places = await self._positions.places(connection, came)
         for partition, place in places.items():
             consumer.seek(TopicPartition(topic, partition), place.kafka_offset)
@@ -164,7 +167,7 @@ class Projector:
 
     async def _refuse_another_log(self, checkpoints: Mapping[str, Checkpoint]) -> None:
         with sorted_errors(lost=TransientError):
-            async with self._pool.acquire() as connection:
+            async with borrowed(self._pool, timeout_s=_CONNECT_S_MAX) as connection:
                 for stream, published in checkpoints.items():
                     await marks.refuse_another_log(connection, stream, published)
 
@@ -224,7 +227,10 @@ class Projector:
         expected = {partition: self._place(partition) for partition in moving}
         started = time.perf_counter()
         with sorted_errors(lost=TransientError):
-            async with self._pool.acquire() as connection, connection.transaction():
+            async with (
+                borrowed(self._pool, timeout_s=_CONNECT_S_MAX) as connection,
+                transaction(connection),
+            ):
                 generation = await self._positions.lock(connection, expected)
                 # Before the fold: the last thing in it takes the one lock that everybody wants.
                 await self._positions.advance(connection, moving)
@@ -245,7 +251,7 @@ class Projector:
         filled = 0
         while (place := self._place(partition)).position < up_to:
             with sorted_errors(lost=TransientError):
-                async with self._pool.acquire() as connection:
+                async with borrowed(self._pool, timeout_s=_CONNECT_S_MAX) as connection:
                     page = await log_reader.between(
                         connection,
                         after=place.position,

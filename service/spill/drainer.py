@@ -30,7 +30,7 @@ from service.eventlog.deliveries import (
 )
 from service.kafka import topics
 from service.kafka.consumer import Record, reader
-from service.postgres import Connection, Pool, borrowed, sorted_errors, statement
+from service.postgres import Connection, Pool, borrowed, sorted_errors, statement, transaction
 from service.spill import wire
 from service.waiting import Waiting
 
@@ -128,7 +128,7 @@ class Drainer:
         with sorted_errors(lost=TransientError):
             async with (
                 borrowed(self._pool, timeout_s=_CONNECT_S_MAX) as connection,
-                connection.transaction(),
+                transaction(connection),
             ):
                 await self._advance(connection, partition, expected, reached)
                 appended = await append_piecewise(_within(connection), rows) if rows else None

@@ -1,13 +1,46 @@
 """A connection that died unnoticed holds up neither its client nor, with what it locked, anybody else."""
 
 import asyncio
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
 from service.errors import TransientError
-from service.postgres import connect, pool, sorted_errors
+from service.localstack.ports import free_port
+from service.postgres import borrowed, connect, pool, sorted_errors, transaction
+from tests.faults import wire
+from tests.faults.wire import Wire
 
 GONE_S_MAX = 60
+
+GIVES_UP_S = 2.0
+"""The server; the client after twice as long."""
+
+
+@pytest.mark.parametrize("at", ["a statement", "COMMIT"])
+async def test_a_transaction_on_a_dead_connection_is_given_up_once_and_not_twice(
+    at: str, database_url: str
+) -> None:
+    async def ask(through: str) -> None:
+        async with (
+            pool(through, application="test", size_max=1, statement_timeout_s=GIVES_UP_S) as opened,
+            borrowed(opened, timeout_s=5) as connection,
+            transaction(connection),
+        ):
+            await connection.execute("select 1")
+            with proxy.silent(forgets=True):
+                await asyncio.sleep(0)
+                if at == "a statement":
+                    await connection.execute("select 1")
+
+    there = urlsplit(database_url)
+    async with Wire(port=free_port(), to=there.port or 0, dialect=wire.Postgres).listening() as proxy:
+        with pytest.raises(TransientError), sorted_errors(lost=TransientError):
+            # Waiting for the rollback too, or for the connection to come back, takes 4 * GIVES_UP_S.
+            async with asyncio.timeout(3.5 * GIVES_UP_S) as patience:
+                await ask(urlunsplit(there._replace(netloc=f"{there.username}@127.0.0.1:{proxy.port}")))
+
+    assert not patience.expired()
 
 
 async def test_a_statement_without_an_answer_is_given_up(database_url: str) -> None:
