@@ -7,7 +7,6 @@ it to start it again.
 """
 
 import asyncio
-import gc
 import signal
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
@@ -17,6 +16,7 @@ from typing import Any, Final
 import structlog
 import uvloop
 
+from service import garbage
 from service.errors import InvariantError
 from service.health import serve_health
 from service.settings import HealthSettings
@@ -47,19 +47,8 @@ Assemble = Callable[[], AbstractAsyncContextManager[Sequence[Role]]]
 
 def run(assemble: Assemble, health: HealthSettings) -> int:
     """Run the roles on uvloop until SIGTERM, SIGINT or a failure. Returns the process's exit code."""
-    collect_rarely()
+    garbage.collect_rarely()
     return uvloop.run(_run(assemble, health))
-
-
-def collect_rarely() -> None:
-    """Spare the long-lived from the garbage collector, and run it more seldom.
-
-    A loaded stage holds thousands of objects that wait, and looking through them again and again for
-    the few cycles there are took 8 % of the ingress's time.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
 
 
 async def _run(assemble: Assemble, health: HealthSettings) -> int:

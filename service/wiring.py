@@ -7,7 +7,7 @@ not keep a role from starting: every stage waits for its stores by itself.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from projections.fold import fold_version
 from projections.providers import root_of
@@ -16,7 +16,7 @@ from service.ingress import app, server
 from service.ingress.batch import GroupCommit
 from service.ingress.lifeboat import Lifeboat
 from service.kafka import topics
-from service.postgres import Pool, connect, pool
+from service.postgres import Pool, pool
 from service.projector.projector import Projector
 from service.projector.retry import Retry
 from service.projector.watermark import Watermark
@@ -42,12 +42,6 @@ _PROJECTOR_GIVES_UP_S: Final = 30.0
 
 _SPILL_WAITED_FOR_S: Final = 1.0
 """At the start, so that one without Postgres has Kafka ready before the first delivery."""
-
-if TYPE_CHECKING:
-    from service.export.export import Export, Options
-    from service.exported.directory import Directory
-
-_CLOSE_TIMEOUT_S: Final = 5.0
 
 
 @asynccontextmanager
@@ -211,21 +205,6 @@ async def retry(settings: Settings) -> AsyncIterator[Retry]:
             folder=_folder(settings),
             positions=_positions(settings),
         )
-
-
-@asynccontextmanager
-async def export(settings: Settings, folder: "Directory", options: "Options") -> AsyncIterator["Export"]:
-    """Log → Parquet, into `folder`. Needs the extra `analysts`."""
-    # Imported here: everything else works without the extra.
-    from service.export.export import Export  # noqa: PLC0415
-    from service.export.log import PostgresLog  # noqa: PLC0415
-
-    connection = await connect(settings.database.url, application="export")
-    try:
-        log = PostgresLog(connection, settings.log_name)
-        yield Export(log=log, folder=folder, reading=settings.reading, options=options)
-    finally:
-        await connection.close(timeout=_CLOSE_TIMEOUT_S)
 
 
 def _pool(

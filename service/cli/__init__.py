@@ -6,25 +6,14 @@ was asked for cannot be done, now or later.
 """
 
 import sys
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Final
 
 import typer
 from rich.console import Console
 
 from service import telemetry
-from service.cli import (
-    database,
-    demo,
-    dispute,
-    export,
-    quarantine,
-    replay,
-    replay_folder,
-    serve,
-    show,
-    simulate,
-    status,
-)
 from service.errors import ConfigurationError, InvariantError, PermanentError, ReciboError
 
 EXIT_FAILED: Final = 1
@@ -32,33 +21,48 @@ EXIT_HALTED: Final = 3
 EXIT_MISCONFIGURED: Final = 4
 EXIT_IMPOSSIBLE: Final = 5
 
-app = typer.Typer(
-    name="recibo",
-    help="The system of record for payment webhooks.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    epilog=(
-        "Settings: recibo.toml (or the file that RECIBO_CONFIG names) and the environment; "
-        "recibo.example.toml lists them. Exit codes: 0 done; 1 failed, trying again may help; "
-        "2 not understood; 3 a human must decide; 4 faulty settings; 5 cannot be done."
-    ),
-)
-for part in (
-    serve,
-    database,
-    status,
-    quarantine,
-    dispute,
-    show,
-    replay,
-    replay_folder,
-    export,
-    simulate,
-    demo,
-):
-    part.register(app)
+_MODULES: Final = {
+    "serve": ("serve",),
+    "migrate": ("database",),
+    "topics": ("database",),
+    "status": ("status",),
+    "quarantine": ("quarantine",),
+    "parked": ("quarantine",),
+    "dispute": ("dispute",),
+    "show": ("show",),
+    "replay": ("replay", "replay_folder"),
+    "export": ("export",),
+    "simulate": ("simulate",),
+    "demo": ("demo",),
+}
+"""Where the commands are, in the order in which the help lists them."""
+
+
+def application(words: Sequence[str] = ()) -> typer.Typer:
+    """The command line with the command that `words` begin with; with all of them if it is none.
+
+    Each starts sooner for not importing what only others need.
+    """
+    app = typer.Typer(
+        name="recibo",
+        help="The system of record for payment webhooks.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        epilog=(
+            "Settings: recibo.toml (or the file that RECIBO_CONFIG names) and the environment; "
+            "recibo.example.toml lists them. Exit codes: 0 done; 1 failed, trying again may help; "
+            "2 not understood; 3 a human must decide; 4 faulty settings; 5 cannot be done."
+        ),
+    )
+    # Else typer takes a lone command for the whole program.
+    app.callback()(lambda: None)
+    named = _MODULES.get(words[0]) if words else None
+    every = dict.fromkeys(module for modules in _MODULES.values() for module in modules)
+    for module in named or every:
+        import_module(f"service.cli.{module}").register(app)
+    return app
 
 
 def main() -> None:
@@ -66,7 +70,7 @@ def main() -> None:
     # A command tells its outcome itself; `serve` turns the log lines on.
     telemetry.configure(level="critical")
     try:
-        code = app(standalone_mode=False)
+        code = application(sys.argv[1:])(standalone_mode=False)
     except typer.TyperException as error:
         _tell_misunderstood(error)
         sys.exit(error.exit_code)

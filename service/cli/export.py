@@ -11,11 +11,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from service import wiring
 from service.cli import settings
 from service.cli.progress import bar
 from service.errors import InvariantError
 from service.extras import extra
+from service.postgres import connect
 from service.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from service.exported.manifest import Manifest
 
 _FAULTS_SHOWN_MAX: Final = 20
+_CLOSE_TIMEOUT_S: Final = 5.0
 
 
 def register(app: typer.Typer) -> None:
@@ -83,9 +84,17 @@ def export(
 
 
 async def _export(loaded: Settings, folder: "Directory", options: "Options", *, quiet: bool) -> "Exported":
-    with bar(quiet=quiet) as show:
-        async with wiring.export(loaded, folder, options) as run:
+    from service.export.export import Export  # noqa: PLC0415
+    from service.export.log import PostgresLog  # noqa: PLC0415
+
+    connection = await connect(loaded.database.url, application="export")
+    try:
+        log = PostgresLog(connection, loaded.log_name)
+        run = Export(log=log, folder=folder, reading=loaded.reading, options=options)
+        with bar(quiet=quiet) as show:
             return await run.run(lambda progress: show(progress.doing, progress.done, progress.total))
+    finally:
+        await connection.close(timeout=_CLOSE_TIMEOUT_S)
 
 
 def _check(folder: "Directory", *, as_json: bool) -> None:
@@ -139,12 +148,7 @@ def _tell(document: dict[str, object], *, as_json: bool) -> None:
         return
     table = Table("what", "now")
     for name, value in document.items():
-        shown = (
-            "\n".join(f"{table}: {rows:,}" for table, rows in value.items())
-            if isinstance(value, dict)
-            else value
-        )
-        table.add_row(name.replace("_", " "), f"{shown:,}" if isinstance(shown, int) else str(shown))
+        table.add_row(name.replace("_", " "), _shown(value))
     Console(soft_wrap=True).print(table)
 
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from projections.events import rfc3339
-from service import runtime
+from service import garbage
 from service.cli import settings
 from service.cli.show import EffectiveAtOption, KnownAtOption
 from service.errors import InvariantError, PermanentError
@@ -251,7 +251,7 @@ def _options(
 
 
 def _run(what: Coroutine[Any, Any, Any]) -> Any:
-    runtime.collect_rarely()
+    garbage.collect_rarely()
     return uvloop.run(what)
 
 

@@ -7,12 +7,13 @@ topics. Payload bytes are never touched (cloudevents/spec, Kafka protocol bindin
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Final
-
-from aiokafka import ConsumerRecord
+from typing import TYPE_CHECKING, Final
 
 from projections.delivery import Delivery
 from service.errors import InvariantError
+
+if TYPE_CHECKING:
+    from aiokafka import ConsumerRecord
 
 Headers = Sequence[tuple[str, bytes]]
 

@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from service.cli import app
+from service.cli import application
 from service.demo.demo import run
 from service.errors import PermanentError
 
 
 def test_the_command_line_does_not_need_the_local_stack() -> None:
-    program = "import sys, service.cli; sys.exit('service.localstack' in sys.modules)"
+    program = (
+        "import sys, service.cli; service.cli.application(); sys.exit('service.localstack' in sys.modules)"
+    )
 
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
@@ -24,7 +26,7 @@ def test_without_the_local_stack_one_line_says_how_to_get_it(monkeypatch: pytest
     monkeypatch.setenv("RECIBO_KAFKA_BOOTSTRAP", "elsewhere:9092")
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
 
-    result = CliRunner().invoke(app, ["demo"])
+    result = CliRunner().invoke(application(), ["demo"])
 
     assert isinstance(result.exception, PermanentError)
     assert str(result.exception) == (
