@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import aiohttp
 
+from service.localstack.ports import free_port
 from tests.servers import Kafka, eventually
 
 CONFIG = """
@@ -71,7 +71,7 @@ async def role(
 
     `descriptors` is the hard limit of those that it may have open.
     """
-    port = _free_port()
+    port = free_port()
     path = folder / "recibo.toml"
     path.write_text(config)
     log = folder / f"{name}-{port}.log"
@@ -111,10 +111,3 @@ async def _healthy(running: Process) -> bool:
             return answer.status == 200
     except aiohttp.ClientError:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -18,6 +18,7 @@ from aiokafka.errors import UnknownTopicOrPartitionError
 from service.localstack import LocalStackError, Stack, jars, kafka, running
 from service.localstack.errors import FolderInUseError
 from service.localstack.jars import Jar
+from service.localstack.ports import free_port
 
 
 async def test_postgres_keeps_what_it_confirms(stack: Stack) -> None:
@@ -69,6 +70,12 @@ def test_servers_that_somebody_else_runs_are_used_as_they_are(
 
     assert given == Stack(database_url="postgresql://elsewhere/recibo", kafka_bootstrap="elsewhere:9092")
     assert started == []
+
+
+def test_a_port_is_given_out_once_although_nothing_listens_there_yet() -> None:
+    given = [free_port() for _ in range(1_000)]
+
+    assert len(set(given)) == len(given)
 
 
 def test_a_broker_that_does_not_start_is_told_with_its_last_words_and_the_other_ways(
