@@ -4,7 +4,8 @@ In: `POST /webhooks/{source}`, or `/webhooks/{source}/{token}` where a check rea
 receipt once the exact bytes are durable, or a problem. A crash before the append leaves nothing, and
 nothing was answered; a crash after it leaves a delivery that its sender will repeat.
 
-A stranger costs little: the body is read only after every check that does not need it.
+A stranger costs little: the body is read only after every check that does not need it, and one who floods
+waits for the refusals.
 """
 
 import datetime as dt
@@ -26,6 +27,7 @@ from service.ingress.answers import Rejected, problem, quarantined, receipt
 from service.ingress.bodies import Arriving, read_body
 from service.ingress.headers import stored_headers
 from service.ingress.lifeboat import Stored
+from service.ingress.pace import Pace
 from service.ingress.refusals import Refusals
 from service.ingress.roots import RootOf, Unrooted, read_root
 from service.ingress.verify import Claim, Gate, Refusal
@@ -46,6 +48,8 @@ REFUSED_BY_POSTGRES: Final = "headers or root: Postgres refuses a value"
 _KIND: Final = re.compile(r"[a-z_]{1,32}", re.ASCII)
 _NO_QUERY: Final[_Query] = MultiDict()
 _COUNTED_BY_SOURCE: Final = frozenset({401, 403, 503})
+_STRANGERS: Final = frozenset({401, 403, 404, 405})
+"""What those get who have no business here."""
 
 
 def build(
@@ -60,16 +64,17 @@ def build(
     app = web.Application()
     arriving = Arriving(settings.queue_bytes_max)
     refusals = Refusals()
+    pace = Pace()
     for source in sources:
         endpoint = _Endpoint(
             source, append=append, root_of=root_of, arriving=arriving, refusals=refusals, settings=settings
         )
-        _route(app, f"/webhooks/{source.name}", endpoint.deliver)
+        _route(app, f"/webhooks/{source.name}", endpoint.deliver, pace)
         if endpoint.reads_url:
-            _route(app, f"/webhooks/{source.name}/{{token}}", endpoint.deliver)
-    _route(app, "/health", _health_handler(health))
+            _route(app, f"/webhooks/{source.name}/{{token}}", endpoint.deliver, pace)
+    _route(app, "/health", _health_handler(health), pace)
     # Last, and for everything: so that no stranger is told `100 Continue` by aiohttp's own 404.
-    _route(app, "/{anything:.*}", _refuse_unknown)
+    _route(app, "/{anything:.*}", _refuse_unknown, pace)
     return app
 
 
@@ -163,28 +168,32 @@ class _Endpoint:
         return receipt(stored.place, stored.position)
 
 
-def _route(app: web.Application, path: str, handler: _Handler) -> None:
+def _route(app: web.Application, path: str, handler: _Handler, pace: Pace) -> None:
     # A wrapper for each handler and no middleware: aiohttp charges 2 µs a request for having one.
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
-        except Rejected as rejected:
-            return _problem(request, rejected)
+        except Rejected as error:
+            rejected = error
         except ConnectionError:
             raise
         except Exception as error:
             log.error("ingress.failed", exc_info=error)
-            return _problem(request, Rejected(500))
+            rejected = Rejected(500)
+        # Its frames hold the body, which is not to wait along.
+        rejected.__traceback__ = None
+        in_turn = rejected.status not in _STRANGERS or await pace.turn()
+        return _problem(request, rejected, close=not in_turn)
 
     app.router.add_route("*", path, answer, expect_handler=_expect_later)
 
 
-def _problem(request: web.Request, rejected: Rejected) -> web.StreamResponse:
+def _problem(request: web.Request, rejected: Rejected, *, close: bool) -> web.StreamResponse:
     if rejected.status not in _COUNTED_BY_SOURCE:
         telemetry.INGRESS_REJECTED.labels(status=str(rejected.status)).inc()
     answer = problem(rejected.status, rejected.title, headers=rejected.headers)
-    if not request.content.is_eof():
-        # What was not read would stand before the next request.
+    # What was not read would stand before the next request.
+    if close or not request.content.is_eof():
         answer.force_close()
     return answer
 

@@ -22,7 +22,9 @@ from projections.facts import Unreadable
 from service.checks import AddressCheck, AuthorizationCheck, HmacCheck, UrlTokenCheck
 from service.declarations import Secret
 from service.errors import TransientError
+from service.ingress import app
 from service.ingress.headers import WITHHELD
+from service.ingress.pace import Pace
 from service.settings import HEADERS_ALWAYS_KEPT, IngressSettings, Source
 from tests import hostility
 from tests.ingresses import Ingress, running_ingress
@@ -320,6 +322,19 @@ class TestRefusals:
         for name, status in ((b"tokened", 401), (b"nobody", 404)):
             answer = await impatient.exchange(asking % name)
             assert status_of(answer) == status
+
+    async def test_who_floods_is_told_the_same_and_loses_the_connection(
+        self, start: Starter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(app, "Pace", lambda: Pace(per_second=0.001, burst=3))
+
+        async with start(SETTINGS) as ingress, aiohttp.ClientSession(ingress.url) as http:
+            answers = [await http.post("/webhooks/tokened", data=BODY) for _ in range(6)]
+            honest = await http.post("/webhooks/open", data=BODY)
+
+        assert [answer.status for answer in answers] == [401] * 6
+        assert [answer.headers.get("Connection") for answer in answers] == [None] * 4 + ["close"] * 2
+        assert honest.status == 200
 
 
 class TestProblems:
