@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -40,6 +41,12 @@ class Process:
     port: int
     """The ingress's; of every other role its health port."""
     log: Path
+
+    @property
+    def resident_mb(self) -> float:
+        """Its memory."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * resource.getpagesize() / 1_048_576
 
     def kill(self) -> None:
         """End it as a power cut would."""

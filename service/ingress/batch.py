@@ -70,7 +70,11 @@ class GroupCommit:
         if self._flushing is None:
             # Starts once every request that is ready now had its turn: they are the first batch.
             self._flushing = asyncio.create_task(self._flush())
-        return await stored
+        try:
+            return await stored
+        finally:
+            # Else a failure and this frame hold each other, and the body, until the garbage collector comes.
+            del stored
 
     async def drain(self) -> None:
         """Return once nothing waits any more."""

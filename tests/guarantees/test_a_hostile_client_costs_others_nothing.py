@@ -76,9 +76,9 @@ async def test_what_is_broken_is_refused_and_leaves_no_memory_behind(
 ) -> None:
     async with under_load(database_url, kafka, tmp_path) as (ingress, _):
         told = [await _round(ingress.port)]
-        before = _resident_mb(ingress)
+        before = ingress.resident_mb
         told += [await _round(ingress.port) for _ in range(ROUNDS)]
-        grown = _resident_mb(ingress) - before
+        grown = ingress.resident_mb - before
 
     for name, kind in KINDS.items():
         for one in told:
@@ -226,11 +226,6 @@ async def _let_go(ingress: Process, *, fewer_than: int) -> None:
 
 def _descriptors(ingress: Process) -> int:
     return len(os.listdir(f"/proc/{ingress.process.pid}/fd"))  # noqa: PTH208  Ten thousand of them.
-
-
-def _resident_mb(ingress: Process) -> float:
-    pages = int(Path(f"/proc/{ingress.process.pid}/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 1_048_576
 
 
 def _needs_descriptors(count: int) -> None:

@@ -4,11 +4,13 @@ With real processes, on servers that these tests kill, freeze and start again.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import asyncpg
 import pytest
 from aiokafka import TopicPartition
@@ -25,6 +27,7 @@ from tests.roles import Process, role
 from tests.servers import Kafka, eventually, fresh_prefix, new_database
 
 SWITCHED_WITHIN_S = 2.0
+GROWN_MB_MAX = 32
 
 Fault = Callable[[Servers, str], AbstractAsyncContextManager[None]]
 
@@ -159,6 +162,18 @@ async def test_with_both_down_senders_are_told_at_once_and_either_one_back_suffi
     print(f"both down: {ledger.statuses()}, a refusal took at most {slowest:.3f} s")  # noqa: T201
     await assert_kept(database_url, ledger, ingress)
     assert slowest < 0.5
+
+
+async def test_with_both_down_large_deliveries_are_refused_without_being_held(tmp_path: Path) -> None:
+    nowhere = Kafka(bootstrap="127.0.0.1:1", prefix=fresh_prefix())
+    async with role("ingress", "postgresql://recibo@127.0.0.1:1/recibo", nowhere, tmp_path) as ingress:
+        told = await large_ones(ingress, 200)
+        before = ingress.resident_mb
+        told += await large_ones(ingress, 600)
+        grown = ingress.resident_mb - before
+
+    assert set(told) == {(503, True)}
+    assert grown < GROWN_MB_MAX, f"{grown:.0f} MB more after {sum(told.values())} MB of deliveries"
 
 
 async def test_a_start_with_postgres_down_takes_deliveries_and_comes_back_to_the_log(
@@ -421,3 +436,17 @@ async def bodies(database_url: str) -> list[bytes]:
     rows = await connection.fetch("select body from delivery_log")
     await connection.close()
     return sorted(row["body"] for row in rows)
+
+
+async def large_ones(ingress: Process, count: int) -> Counter[tuple[int, bool]]:
+    """What `count` deliveries of a megabyte get, 20 at a time: the status, and whether to retry."""
+    url = f"http://127.0.0.1:{ingress.port}/webhooks/shop"
+    body = b'{"id": "pay_1", "filler": "%s"}' % (b"x" * 1_000_000)
+    places = asyncio.Semaphore(20)
+    async with aiohttp.ClientSession() as session:
+
+        async def one() -> tuple[int, bool]:
+            async with places, session.post(url, data=body) as answer:
+                return answer.status, "Retry-After" in answer.headers
+
+        return Counter(await asyncio.gather(*(one() for _ in range(count))))
