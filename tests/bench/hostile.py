@@ -34,7 +34,7 @@ checks = [{{ kind = "authorization", secrets = ["env:BENCH_KEY"] }}]
 idle_timeout_s = 600.0
 """
 RATE = 300.0
-SECONDS = 6.0
+SECONDS = 11.0
 ROUNDS = 5
 REFUSED_MIN = 50_000
 SILENT = 10_000
