@@ -8,6 +8,7 @@ from functools import partial
 
 import pyarrow as pa
 
+from service import garbage
 from service.errors import TransientError
 from service.exported.directory import Directory
 from service.exported.fold import Folded, buckets_of, fold_bucket
@@ -63,6 +64,7 @@ def _become_small() -> None:
     # Each is one of several: threads of its own would only compete, and Arrow's allocator keeps what it had.
     pa.set_cpu_count(1)
     pa.set_memory_pool(pa.system_memory_pool())
+    garbage.collect_rarely()
 
 
 def _fold_one(url: str, manifest: Manifest, into: str | None, as_of: AsOf, bucket: int) -> Folded:
