@@ -7,7 +7,9 @@ Nothing here depends on when a decision arrived: it finds its dispute by the key
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
+
+import msgspec
 
 from projections.facts import Fact
 from projections.states import Began, DisputeState, DisputeStatus, Flag, begin
@@ -24,7 +26,7 @@ _GIVEN_BACK: Final = frozenset({"refunded", "partially_refunded"})
 _DECISIONS: Final[dict[str, DisputeStatus]] = {"lost": "lost", "closed": "closed"}
 
 
-class Turn(NamedTuple):
+class Turn(msgspec.Struct, frozen=True, gc=False):
     """A snapshot, and what its word came to mean by what came before it."""
 
     fact: Fact

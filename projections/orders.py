@@ -8,6 +8,8 @@ status is computed from its payments (Gen; docs/providers/gen.md, section 5).
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+import msgspec
+
 from projections.content import Content
 from projections.course import Course
 from projections.disputes import Run, Turn, runs_of
@@ -19,7 +21,7 @@ from projections.timeline import Timeline
 _OPERATOR: Final = "operator"
 
 
-class _Followed(NamedTuple):
+class _Followed(msgspec.Struct, frozen=True):
     """What following the facts of an order, one by one, came to."""
 
     now: Computed

@@ -5,14 +5,15 @@ whether it had to be computed without an amount that matters.
 """
 
 from collections.abc import Collection
-from typing import NamedTuple
+
+import msgspec
 
 from projections.course import Course
 from projections.states import OrderStatus, Payment
 from projections.timeline import sort_key
 
 
-class Computed(NamedTuple):
+class Computed(msgspec.Struct, frozen=True, gc=False):
     """What the payments make of their order."""
 
     status: OrderStatus
