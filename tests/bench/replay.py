@@ -5,8 +5,8 @@
 providers, rebuilt and exported as the command line does it. Prints one JSON object per line; what counts
 are the ratios, each to its anchor of the same run, for the machines' own speed drifts.
 
-- `per_second`: deliveries; of a rebuild with the states written and indexed, of the export's replay with
-  the states written as Parquet.
+- `per_second`: deliveries; of a rebuild with the states written and indexed. The export's replay holds its
+  states against the exported ones (`parquet`), or writes them as Parquet as well (`parquet_into`).
 - `peak_mb`: resident memory of all processes of the command together.
 - `ratio_to_plain_read`: to what asyncpg reads of the same rows in a plain loop, before and after.
 - `ratio_to_json_parse`: to what `orjson.loads` alone makes of the same bodies in one process.
@@ -72,7 +72,8 @@ def _measure(folder: Path, database: str, rows: int, first_costs: dict[str, floa
     spill.mkdir(parents=True)
     commands = {
         "postgres": ("rebuild", "--state-lost", f"--processes={PROCESSES}", f"--spill-folder={spill}"),
-        "parquet": ("parquet", str(exported), f"--processes={PROCESSES}", f"--into={states}"),
+        "parquet": ("parquet", str(exported), f"--processes={PROCESSES}"),
+        "parquet_into": ("parquet", str(exported), f"--processes={PROCESSES}", f"--into={states}"),
     }
     for source, words in commands.items():
         if source == "parquet":
