@@ -109,6 +109,7 @@ class Export:
         if found is None:
             return Manifest(origin=origin, layout=self._options.layout or Layout())
         self._refuse_other(found, origin)
+        self._folder.require_all(found)
         if found.ranges:
             last = found.ranges[-1]
             if head < last.last or await self._log.recorded_at(last.last) != last.ended_at:

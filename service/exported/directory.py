@@ -78,22 +78,37 @@ class Directory:
             return opened
 
     def write(self, name: str, data: bytes) -> None:
-        """Write the file `name`, whole or not at all. Raises TransientError."""
+        """Write the file `name`, whole or not at all.
+
+        Raises TransientError; PermanentError where there is no such bucket.
+        """
         with _sorted_errors(self.url):
             if self.is_local:
                 _write_local(Path(self.path(name)), data)
             else:
-                self.files.pipe_file(self.path(name), data)
+                try:
+                    self.files.pipe_file(self.path(name), data)
+                except FileNotFoundError:
+                    raise PermanentError(f"{self.url}: there is no such bucket: make it first") from None
         crashpoint("export.file_written")
 
     def strangers(self, manifest: Manifest) -> list[str]:
         """What an export put there, whole or not, and `manifest` does not name."""
+        named = {file.path for file in manifest.files}
+        return sorted(name for name in self._sizes().keys() - named if _OURS.fullmatch(name))
+
+    def require_all(self, manifest: Manifest) -> None:
+        """Raise InvariantError unless all that `manifest` names is there, and as long: by one listing."""
+        sizes = self._sizes()
+        for file in manifest.files:
+            if sizes.get(file.path) != file.bytes:
+                self.require(file)
+
+    def _sizes(self) -> dict[str, int]:
         with _sorted_errors(self.url):
             self.files.invalidate_cache()
-            found = {path.removeprefix(self._root).lstrip("/") for path in self.files.find(self._root)}
-        return sorted(
-            name for name in found - {file.path for file in manifest.files} if _OURS.fullmatch(name)
-        )
+            found = self.files.find(self._root, detail=True)
+        return {path.removeprefix(self._root).lstrip("/"): about["size"] for path, about in found.items()}
 
     def remove(self, name: str) -> None:
         """Remove the file `name`, if it is there."""

@@ -17,7 +17,7 @@ from service.exported import check, pool
 from service.exported import duckdb as duckdb_file
 from service.exported.directory import Directory
 from service.exported.fold import timelines
-from service.exported.manifest import FACTS, NAME, AsOf, Layout, Manifest
+from service.exported.manifest import FACTS, LOG, NAME, AsOf, Layout, Manifest
 from service.localstack import Stack
 from service.postgres import connect
 from service.simulation.notices import person
@@ -202,6 +202,22 @@ async def test_a_harmed_file_is_named_by_check_and_by_a_replay(
     assert fault.startswith(f"{victim} {words}")
     with pytest.raises(InvariantError, match=f"{victim} {words}"):
         pool.fold(opened, manifest)
+
+
+@pytest.mark.parametrize("table", [LOG, FACTS])
+async def test_nothing_is_added_to_a_folder_that_lacks_a_file(
+    database_url: str, tmp_path: Path, table: str
+) -> None:
+    await append(database_url, 0, 100)
+    manifest = (await export(database_url, tmp_path / "out")).manifest
+    victim = manifest.of(table)[0].path
+    (tmp_path / "out" / victim).unlink()
+    await append(database_url, 100, 200)
+
+    with pytest.raises(InvariantError, match=f"{victim} is missing; bring the file back"):
+        await export(database_url, tmp_path / "out")
+
+    assert Directory(str(tmp_path / "out")).export() == manifest
 
 
 async def test_another_logs_manifest_or_folder_is_refused(

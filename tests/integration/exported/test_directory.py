@@ -64,6 +64,16 @@ def test_a_damaged_manifest_is_a_clear_error(tmp_path: Path) -> None:
         Directory(str(tmp_path)).export()
 
 
+def test_a_bucket_that_is_not_there_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_such_bucket(*_args: object, **_options: object) -> None:
+        raise FileNotFoundError("The specified bucket does not exist")  # As s3fs has it.
+
+    monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.pipe_file", no_such_bucket)
+
+    with pytest.raises(PermanentError, match="no such bucket: make it first"):
+        asyncio.run(export_made_up(100, "memory://nowhere/export"))
+
+
 def test_an_unknown_url_is_a_clear_error() -> None:
     with pytest.raises(PermanentError, match="cannot be opened"):
         Directory("nosuch://bucket/export")
