@@ -623,7 +623,10 @@ class TestSlowClients:
         assert len(log.rows) == 1
 
     @pytest.mark.parametrize("path", ["/webhooks/open", "/webhooks/nobody"])
-    async def test_who_takes_no_answer_is_closed(self, path: str, start: Starter) -> None:
+    async def test_who_takes_no_answer_is_closed(
+        self, path: str, start: Starter, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(app, "Pace", lambda: Pace(per_second=1_000_000))
         asking = request_of(path, BODY).replace(b"Connection: close\r\n", b"") * 1_000
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
