@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -41,12 +40,6 @@ class Process:
     port: int
     """The ingress's; of every other role its health port."""
     log: Path
-
-    @property
-    def resident_mb(self) -> float:
-        """Its memory."""
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        return pages * resource.getpagesize() / 1_048_576
 
     def kill(self) -> None:
         """End it as a power cut would."""
@@ -118,3 +111,12 @@ async def _healthy(running: Process) -> bool:
             return answer.status == 200
     except aiohttp.ClientError:
         return False
+
+
+def resident_mb(pid: int) -> int:
+    """The memory of a process; 0 of one that is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS:")), 0)

@@ -23,6 +23,7 @@ import uvloop
 
 from service.localstack.ports import free_port
 from tests.bench import load, pipeline, place
+from tests.roles import resident_mb
 from tests.servers import eventually
 
 CONFIG = f"""{pipeline.CONFIG}
@@ -72,7 +73,7 @@ async def _rounds(port: int, pid: int) -> None:
     honest = pipeline.requests()
     found: dict[str, list[load.Load]] = {"alone": [], "flood": [], "silent": []}
     refused = 0
-    before = place.resident_mb(pid)
+    before = resident_mb(pid)
     for _ in range(ROUNDS):
         # Unmeasured: `alone` is not to pay for the farewells of the round before.
         await load.drive(port, honest, seconds=2, rate=RATE)
@@ -94,9 +95,7 @@ async def _rounds(port: int, pid: int) -> None:
             p99_ratio_to_alone=_ratio(pairs, 0.99),
         )
     assert refused >= REFUSED_MIN
-    place.tell(
-        bench="strangers", refused=refused, silent=SILENT, resident_mb=[before, place.resident_mb(pid)]
-    )
+    place.tell(bench="strangers", refused=refused, silent=SILENT, resident_mb=[before, resident_mb(pid)])
 
 
 def _ratio(pairs: list[tuple[load.Load, load.Load]], share: float) -> float:

@@ -25,6 +25,7 @@ from statistics import median
 from service import settings, status
 from service.localstack.ports import free_port
 from tests.bench import load, place
+from tests.roles import resident_mb
 from tests.servers import eventually
 
 CONFIG = """
@@ -140,7 +141,7 @@ async def _path(
         lag_rows=lags,
         drained_s=round(drained, 2),
         p99_ms=round(result.percentile_ms(0.99), 1),
-        resident_mb={name: place.resident_mb(process.pid) for name, process in roles.items()},
+        resident_mb={name: resident_mb(process.pid) for name, process in roles.items()},
     )
 
 

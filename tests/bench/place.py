@@ -81,15 +81,6 @@ async def answers(port: int) -> bool:
     return True
 
 
-def resident_mb(pid: int) -> int:
-    """The memory of a process; 0 of one that is gone."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS:")), 0)
-
-
 def tell(**measured: object) -> None:
     """One line of results."""
     print(orjson.dumps(measured).decode(), flush=True)

@@ -34,6 +34,7 @@ from service.localstack.postgres import Postgres
 from service.localstack.stack import LOCAL
 from tests.bench import place
 from tests.bench.filling import fill
+from tests.roles import resident_mb
 from tests.servers import database_named
 
 ROWS = [int(rows) for rows in os.environ.get("BENCH_ROWS", "1000000,10000000").split(",")]
@@ -163,7 +164,7 @@ def _run(folder: Path, database: str, *words: str) -> tuple[float, int]:
     ) as process:
         peak = 0
         while process.poll() is None:
-            peak = max(peak, sum(map(place.resident_mb, _family(process.pid))))
+            peak = max(peak, sum(map(resident_mb, _family(process.pid))))
             time.sleep(0.1)
     assert process.returncode == 0
     return time.perf_counter() - started, peak

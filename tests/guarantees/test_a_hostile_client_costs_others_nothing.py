@@ -21,7 +21,7 @@ import pytest
 from tests import hostility
 from tests.hostility import KINDS, MARK, SECRET, SIGNED
 from tests.outages import Ledger, lines, load
-from tests.roles import Process, role
+from tests.roles import Process, resident_mb, role
 from tests.servers import Kafka, eventually
 
 CONFIG = """
@@ -76,9 +76,9 @@ async def test_what_is_broken_is_refused_and_leaves_no_memory_behind(
 ) -> None:
     async with under_load(database_url, kafka, tmp_path) as (ingress, _):
         told = [await _round(ingress.port)]
-        before = ingress.resident_mb
+        before = resident_mb(ingress.process.pid)
         told += [await _round(ingress.port) for _ in range(ROUNDS)]
-        grown = ingress.resident_mb - before
+        grown = resident_mb(ingress.process.pid) - before
 
     for name, kind in KINDS.items():
         for one in told:

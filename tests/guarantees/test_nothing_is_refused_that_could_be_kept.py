@@ -23,7 +23,7 @@ from service.kafka.consumer import reader
 from service.spill.writer import SpillWriter
 from tests.deliveries import new_delivery
 from tests.outages import Answer, Servers, assert_kept, frozen, health, lines, load, servers
-from tests.roles import Process, role
+from tests.roles import Process, resident_mb, role
 from tests.servers import Kafka, eventually, fresh_prefix, new_database
 
 SWITCHED_WITHIN_S = 2.0
@@ -168,9 +168,9 @@ async def test_with_both_down_large_deliveries_are_refused_without_being_held(tm
     nowhere = Kafka(bootstrap="127.0.0.1:1", prefix=fresh_prefix())
     async with role("ingress", "postgresql://recibo@127.0.0.1:1/recibo", nowhere, tmp_path) as ingress:
         told = await large_ones(ingress, 200)
-        before = ingress.resident_mb
+        before = resident_mb(ingress.process.pid)
         told += await large_ones(ingress, 600)
-        grown = ingress.resident_mb - before
+        grown = resident_mb(ingress.process.pid) - before
 
     assert set(told) == {(503, True)}
     assert grown < GROWN_MB_MAX, f"{grown:.0f} MB more after {sum(told.values())} MB of deliveries"
