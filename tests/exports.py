@@ -35,7 +35,8 @@ from tests.deliveries import new_delivery
 
 KEY = "the payer key of the tests"
 READING = Reading(payer_key=KEY.encode())
-LAYOUT = Layout(buckets=3, range_positions=400)
+LAYOUT = Layout(buckets=3, range_positions=100)
+"""Joined at 400 positions, and at 1,600."""
 CONFIG = """
 [sources.shop]
 provider = "admin"

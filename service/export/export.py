@@ -1,8 +1,9 @@
 """Export the log to a folder: what is new since the last time, and the states as of its end.
 
-Full ranges of positions are sealed and never written again; the tail is, each time. Files come first,
-the manifest atomically after every range, so a run that was killed anywhere goes on from the last range
-and ends in the same folder, byte for byte. What no manifest names is removed at the end.
+Full ranges of positions are sealed and never read again; the tail is, each time. Sealed ranges are joined
+when there are enough of them, from their files, so that a fold has few files to walk. Files come first, the
+manifest atomically after every range, so a run that was killed anywhere goes on from the last range and
+ends in the same folder, byte for byte. What no manifest names is removed at the end.
 
 A sealed range is opened again for one reason: the code has learned to read what was quarantined in it.
 """
@@ -13,6 +14,7 @@ from typing import Final
 
 import pyarrow.parquet as pq
 
+from projections.delivery import Delivery
 from projections.facts import Reading, Unreadable
 from projections.fold import fold_version, interpret
 from service.crashpoints import crashpoint
@@ -22,6 +24,8 @@ from service.export.tables import RangeTables
 from service.exported import pool
 from service.exported.columns import STATES
 from service.exported.directory import Directory
+from service.exported.fold import buckets_of
+from service.exported.joining import join
 from service.exported.manifest import FACTS, LOG, NAME, QUARANTINE, File, Layout, Manifest, Origin, Range
 from service.exported.writing import empty
 
@@ -80,13 +84,14 @@ class Export:
         manifest = await self._begin(head)
         todo = await self._todo(manifest, head)
         positions, total = 0, sum(last - first + 1 for first, last in todo)
-        for first, last in todo:
-            tables = RangeTables(self._folder, manifest, self._reading, first=first)
-            async for count in self._fill(tables, first, last):
-                positions += count
-                told(Progress(doing="reading the log", done=positions, total=total))
-            done = await self._range(tables, first, last, manifest)
-            manifest = manifest.with_range(done, tables.files)
+        for begin, end in todo:
+            for first, last in manifest.layout.pieces(begin, end):
+                tables = RangeTables(self._folder, manifest, self._reading, first=first)
+                async for count in self._fill(tables, first, last):
+                    positions += count
+                    told(Progress(doing="reading the log", done=positions, total=total))
+                done = await self._range(tables, first, last, manifest)
+                manifest = self._joined(manifest.with_range(done, tables.files), last, told)
             self._folder.write(NAME, manifest.encode())
             crashpoint("export.range_written")
         if todo or manifest.states_at != head:
@@ -131,24 +136,33 @@ class Export:
         return f"{self._folder.url} holds {holds} ({NAME}): export to a new folder"
 
     async def _todo(self, manifest: Manifest, head: int) -> Sequence[tuple[int, int]]:
-        size = manifest.layout.range_positions
-        done = {(held.first, held.last) for held in manifest.ranges} - await self._readable_now(manifest)
-        cut = [(first, min(first + size - 1, head)) for first in range(1, head + 1, size)]
-        return [one for one in cut if one not in done]
+        """What to read from the log: ranges to open again, each whole, then what is new, in pieces."""
+        new = [
+            (first, last)
+            for first, last in manifest.layout.pieces(1, head)
+            if not any(held.first <= first and last <= held.last for held in manifest.ranges)
+        ]
+        again = [(held.first, held.last) for held in await self._readable_now(manifest)]
+        # A tail that has grown is read again in any case.
+        return sorted((dict(again) | dict(new)).items())
 
-    async def _readable_now(self, manifest: Manifest) -> set[tuple[int, int]]:
+    async def _readable_now(self, manifest: Manifest) -> list[Range]:
         """The ranges in which something was quarantined that today's code can read."""
-        found: set[tuple[int, int]] = set()
+        found = []
         for held in manifest.ranges:
             positions = self._quarantined(manifest, held) if held.quarantined else []
             for start in range(0, len(positions), _REREAD_ROWS):
-                for delivery in await self._log.at(positions[start : start + _REREAD_ROWS]):
-                    try:
-                        interpret(delivery, self._reading, retrying=True)
-                        found.add((held.first, held.last))
-                    except Unreadable:
-                        continue
+                if any(map(self._is_readable, await self._log.at(positions[start : start + _REREAD_ROWS]))):
+                    found.append(held)
+                    break
         return found
+
+    def _is_readable(self, delivery: Delivery) -> bool:
+        try:
+            interpret(delivery, self._reading, retrying=True)
+        except Unreadable:
+            return False
+        return True
 
     def _quarantined(self, manifest: Manifest, held: Range) -> list[int]:
         positions: list[int] = []
@@ -181,6 +195,17 @@ class Export:
             facts=tables.facts,
             quarantined=tables.quarantined,
         )
+
+    def _joined(self, manifest: Manifest, last: int, told: Told) -> Manifest:
+        """The manifest with one range for those that are to become one once `last` is held."""
+        joined = manifest.layout.joined_at(last)
+        if joined is None:
+            return manifest
+        facts, buckets = [], buckets_of(manifest)
+        for bucket in buckets:
+            told(Progress(doing="joining files", done=bucket, total=len(buckets)))
+            facts += join(self._folder, manifest, bucket, *joined)
+        return manifest.with_joined(*joined, facts)
 
     def _fold(self, manifest: Manifest, told: Told) -> Manifest:
         total = manifest.rows().get(FACTS, 0)

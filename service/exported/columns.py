@@ -33,7 +33,7 @@ TEXT: Final = pa.string()
 CENTS: Final = pa.int64()
 
 ROOT_HASH: Final = pa.field("root_hash", pa.uint32(), nullable=False)
-"""crc32 of the root; modulo the buckets, it is the bucket. Files are sorted by it, then by root."""
+"""crc32 of the root; modulo the buckets, it is the bucket. Files are sorted by it, then by position."""
 
 PAYER: Final = ("payer_document", "payer_email", "payer_phone")
 

@@ -1,10 +1,7 @@
 """Fold the facts of an exported folder, bucket by bucket: the states, by `projections` alone.
 
-In: a bucket's files, each sorted by the hash of the root. They are walked side by side, one slice of
-hashes after the other, so a process holds a slice and one row group of each file, however long the log.
-Out: timelines, or the states as files, sorted the same way; the same facts give the same bytes.
-
-Every file is compared with the manifest before it is read.
+In: a bucket's files. Out: timelines, or the states as files, sorted by the hash of the root, as the facts
+are; the same facts give the same bytes.
 """
 
 import hashlib
@@ -16,7 +13,6 @@ from typing import Final
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from projections.facts import Fact
 from projections.fold import states_of
@@ -25,13 +21,12 @@ from projections.timeline import Timeline
 from service.exported.columns import FACT_COLUMNS, LOG_INSTANT, ROOT_HASH, STATES, facts_of, states_table
 from service.exported.directory import Directory
 from service.exported.manifest import FACTS, NOW, AsOf, Content, File, Manifest, Unfolded
+from service.exported.slices import slices
 from service.exported.writing import FileWriter
 
-_ROWS_PER_SLICE: Final = 4_096
 _FACTS_AT_ONCE: Final = 512
 _STATES_PER_GROUP: Final = 4_096
 _STATES_PER_FILE: Final = 65_536
-_HASHES: Final = 1 << 32
 _ROOT: Final = attrgetter("root")
 _COLUMNS: Final = [ROOT_HASH.name, "recorded_at", *FACT_COLUMNS]
 
@@ -60,7 +55,7 @@ class Folded(msgspec.Struct, frozen=True, kw_only=True):
 
 def timelines(folder: Directory, files: Sequence[File], as_of: AsOf = NOW) -> Iterator[Timeline]:
     """The timeline of every root in `files`, all of one bucket, by hash and root."""
-    for rows in _slices(folder, files):
+    for rows in slices(folder, files, then="root", columns=_COLUMNS):
         for root, facts in groupby(_facts(_known(rows, as_of.known_at)), _ROOT):
             timeline = Timeline.of(root, facts)
             if as_of.effective_at is not None:
@@ -163,52 +158,6 @@ class _StateFiles:
             )
             self.files.append(written)
         self._digest, self._rows, self._writer = hashlib.sha256(), 0, None
-
-
-class _Cursor:
-    """A file, read from its beginning as far as it was asked for."""
-
-    def __init__(self, folder: Directory, file: File) -> None:
-        folder.require(file)
-        self._parquet = pq.ParquetFile(folder.open(file.path))
-        self._groups = iter(range(self._parquet.num_row_groups))
-        self._held: pa.Table | None = None
-
-    def below(self, hash_: int) -> Iterator[pa.Table]:
-        """The next rows, as long as the hash of their root is below `hash_`."""
-        while (held := self._next()) is not None:
-            hashes = held[ROOT_HASH.name]
-            if hashes[-1].as_py() < hash_:
-                yield held
-                self._held = None
-                continue
-            end = pc.sum(pc.less(hashes, hash_)).as_py()
-            if end:
-                yield held.slice(0, end)
-                self._held = held.slice(end)
-            return
-
-    def close(self) -> None:
-        self._parquet.close(force=True)
-
-    def _next(self) -> pa.Table | None:
-        if self._held is None and (group := next(self._groups, None)) is not None:
-            self._held = self._parquet.read_row_group(group, columns=_COLUMNS, use_threads=False)
-        return self._held
-
-
-def _slices(folder: Directory, files: Sequence[File]) -> Iterator[pa.Table]:
-    """All rows, sorted by hash and root, cut where hashes differ."""
-    cursors = [_Cursor(folder, file) for file in files]
-    try:
-        slices = sum(file.rows for file in files) // _ROWS_PER_SLICE + 1
-        for number in range(1, slices + 1):
-            found = [rows for cursor in cursors for rows in cursor.below(_HASHES * number // slices)]
-            if found:
-                yield pa.concat_tables(found).sort_by([(ROOT_HASH.name, "ascending"), ("root", "ascending")])
-    finally:
-        for cursor in cursors:
-            cursor.close()
 
 
 def _facts(rows: pa.Table) -> Iterator[Fact]:

@@ -19,6 +19,10 @@ FORMAT: Final = 1
 
 NAME: Final = "manifest.json"
 
+_JOINED_AT_ONCE: Final = 4
+_JOINED_MAX: Final = 16
+"""Of the ranges that are read from the log. A file is made in memory, which bounds it."""
+
 LOG: Final = "log"
 FACTS: Final = "facts"
 QUARANTINE: Final = "quarantine"
@@ -30,7 +34,23 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     buckets: int = 16
     """A row is in bucket crc32(root) modulo this; as many processes can fold the folder at once."""
     range_positions: int = 250_000
-    """A full range is sealed: its files are never written again."""
+    """A full range is sealed: the log is not read again for it."""
+
+    def pieces(self, first: int, last: int) -> list[tuple[int, int]]:
+        """The ranges, first and last position, in which `first` to `last` are read from the log."""
+        size = self.range_positions
+        return [(start, min(start + size - 1, last)) for start in range(first, last + 1, size)]
+
+    def joined_at(self, last: int) -> tuple[int, int] | None:
+        """The positions whose sealed ranges become one once `last` ends one; null where they do not.
+
+        Four do, then four of those, up to 16: like the levels of an LSM tree, so that a log has few
+        files, whatever its length, and no position's facts are written more than three times.
+        """
+        size, largest = self.range_positions, self.range_positions * _JOINED_MAX
+        while size < largest and last % (size * _JOINED_AT_ONCE) == 0:
+            size *= _JOINED_AT_ONCE
+        return None if size == self.range_positions else (last - size + 1, last)
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +101,7 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Range(msgspec.Struct, frozen=True, kw_only=True):
-    """Positions that were exported together."""
+    """Positions that were exported together, or joined later."""
 
     first: int
     last: int
@@ -156,12 +176,29 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return dict(sorted(counted.items()))
 
     def with_range(self, new: Range, files: Iterable[File]) -> Self:
-        """The manifest with `new` in place of what began at the same position."""
-        old = next((held for held in self.ranges if held.first == new.first), None)
-        kept = [file for file in self.files if not _drawn_from(file, old)]
-        ranges = sorted([*(held for held in self.ranges if held is not old), new], key=_first)
+        """The manifest with `new` in place of every range that holds a position of it."""
+        old = [held for held in self.ranges if held.first <= new.last and new.first <= held.last]
+        kept = [file for file in self.files if not any(_drawn_from(file, held) for held in old)]
+        ranges = sorted([*(held for held in self.ranges if held not in old), new], key=_first)
         return msgspec.structs.replace(
             self, ranges=tuple(ranges), files=tuple(sorted([*kept, *files], key=_place))
+        )
+
+    def with_joined(self, first: int, last: int, facts: Iterable[File]) -> Self:
+        """The manifest with one range from `first` to `last`, with these files of facts."""
+        joined = [held for held in self.ranges if first <= held.first and held.last <= last]
+        one = Range(
+            first=first,
+            last=last,
+            ended_at=joined[-1].ended_at,
+            sealed=True,
+            facts=sum(held.facts for held in joined),
+            quarantined=sum(held.quarantined for held in joined),
+        )
+        kept = [file for file in self.files if file.table != FACTS or not _drawn_from(file, one)]
+        ranges = sorted([*(held for held in self.ranges if held not in joined), one], key=_first)
+        return msgspec.structs.replace(
+            self, ranges=tuple(ranges), files=tuple(sorted([*kept, *facts], key=_place))
         )
 
     def with_states(self, files: Iterable[File], unfolded: Sequence[Unfolded]) -> Self:
@@ -216,8 +253,8 @@ class _Format(msgspec.Struct):
 _RANGED: Final = frozenset({LOG, FACTS, QUARANTINE})
 
 
-def _drawn_from(file: File, held: Range | None) -> bool:
-    return held is not None and file.table in _RANGED and held.first <= file.first and file.last <= held.last
+def _drawn_from(file: File, held: Range) -> bool:
+    return file.table in _RANGED and held.first <= file.first and file.last <= held.last
 
 
 def _first(held: Range) -> int:

@@ -19,8 +19,8 @@ from service.exported.columns import FEW_VALUES, ROOT_HASH, schema
 from service.exported.directory import Directory
 from service.exported.manifest import Content, File, Origin
 
-ROWS_PER_GROUP: Final = 1024
-"""Of facts: a fold holds one group of every file of its bucket."""
+_ROWS_PER_GROUP: Final = 1024
+"""A fold holds one group of every file of its bucket."""
 _DIGITS: Final = 16
 _ORIGIN_KEY: Final = b"recibo"
 
@@ -37,15 +37,23 @@ class FileWriter:
         self._writer = pq.ParquetWriter(
             self._buffer, self._columns, compression="zstd", use_dictionary=FEW_VALUES
         )
+        self._waiting: list[pa.Table] = []
+        """Less than a row group."""
         self.rows = 0
 
     def add(self, rows: pa.Table) -> None:
-        """Append `rows` as row groups of their own."""
-        self._writer.write_table(rows.replace_schema_metadata(self._columns.metadata), ROWS_PER_GROUP)
+        """Append `rows`."""
         self.rows += rows.num_rows
+        waiting = pa.concat_tables([*self._waiting, rows])
+        full = waiting.num_rows - waiting.num_rows % _ROWS_PER_GROUP
+        if full:
+            self._write_groups(waiting.slice(0, full))
+        self._waiting = [waiting.slice(full)] if waiting.num_rows > full else []
 
     def write(self, *, bucket: int | None, first: int, last: int, content: Content | None = None) -> File:
         """End the file and put it in the folder."""
+        for rows in self._waiting:
+            self._write_groups(rows)
         self._writer.close()
         data = self._buffer.getvalue()
         digest = hashlib.sha256(data).hexdigest()
@@ -63,6 +71,9 @@ class FileWriter:
             sha256=digest,
             content=content,
         )
+
+    def _write_groups(self, rows: pa.Table) -> None:
+        self._writer.write_table(rows.replace_schema_metadata(self._columns.metadata), _ROWS_PER_GROUP)
 
 
 def by_bucket(rows: pa.Table, buckets: int) -> Iterator[tuple[int, pa.Table]]:

@@ -39,8 +39,14 @@ from tests.projectors import ends, fold_up_to, projector_of
 from tests.relays import drain, relay_of
 from tests.servers import Kafka, fresh_database
 
-COUNT = 1_000
-"""Two sealed ranges and a tail."""
+COUNT = 1_030
+"""Two ranges that were joined, two that were not, and a tail."""
+FIRST = 530
+"""One of each."""
+FULL = 500
+"""Of FIRST, in full ranges."""
+JOINED = 400
+"""Of these, in a range that was joined."""
 
 
 @pytest.fixture
@@ -111,8 +117,12 @@ async def test_a_killed_export_goes_on_and_ends_in_the_same_folder(
         "export.range_written@1",
         "export.half_written@9",
         "export.range_written@1",
-        "export.half_written@4",
+        # While the fourth range is joined with those before it, and after that.
+        "export.half_written@9",
         "export.file_written@10",
+        "export.range_written@1",
+        "export.range_written@6",
+        "export.half_written@4",
         "export.half_written@16",
         "export.manifest_written@1",
     ):
@@ -129,15 +139,15 @@ async def test_a_killed_export_goes_on_and_ends_in_the_same_folder(
 async def test_an_export_killed_over_an_older_one_leaves_that_readable(
     database_url: str, tmp_path: Path, config: Path
 ) -> None:
-    await append(database_url, 0, 500)
+    await append(database_url, 0, FIRST)
     await export(database_url, tmp_path / "out")
-    await append(database_url, 500, COUNT)
+    await append(database_url, FIRST, COUNT)
 
     await export_until_killed(database_url, tmp_path / "out", "export.half_written@3", config)
 
     opened = Directory(str(tmp_path / "out"))
     manifest = opened.export()
-    assert manifest.last == 500
+    assert manifest.last == FIRST
     assert all(opened.fault(file) is None for file in manifest.files)
     assert pool.fold(opened, manifest).contents
     code, told = await recibo(database_url, config, "export", str(tmp_path / "out"), "--check")
@@ -148,15 +158,16 @@ async def test_an_export_killed_over_an_older_one_leaves_that_readable(
 async def test_exporting_again_adds_what_is_new_and_leaves_sealed_files_alone(
     database_url: str, tmp_path: Path
 ) -> None:
-    await append(database_url, 0, 500)
+    await append(database_url, 0, FIRST)
     first = (await export(database_url, tmp_path / "out")).manifest
-    sealed = {file.path for file in first.files if file.last == 400 and file.table in {"log", "facts"}}
+    sealed = {file.path for file in first.of(LOG) if file.last <= FULL}
+    sealed |= {file.path for file in first.of(FACTS) if file.last <= JOINED}
     before = {path: (tmp_path / "out" / path).stat().st_mtime_ns for path in sealed}
-    await append(database_url, 500, COUNT)
+    await append(database_url, FIRST, COUNT)
 
     again = await export(database_url, tmp_path / "out")
 
-    assert again.positions == COUNT - LAYOUT.range_positions
+    assert again.positions == COUNT - FULL
     assert {path: (tmp_path / "out" / path).stat().st_mtime_ns for path in sealed} == before
     await export(database_url, tmp_path / "at once")
     assert contents(tmp_path / "out") == contents(tmp_path / "at once")
@@ -164,10 +175,41 @@ async def test_exporting_again_adds_what_is_new_and_leaves_sealed_files_alone(
     whole(tmp_path / "out")
 
 
+async def test_sealed_ranges_are_joined_from_their_files(database_url: str, tmp_path: Path) -> None:
+    await append(database_url, 0, JOINED - LAYOUT.range_positions)
+    before = (await export(database_url, tmp_path / "out")).manifest
+    await append(database_url, JOINED - LAYOUT.range_positions, JOINED)
+
+    again = await export(database_url, tmp_path / "out")
+
+    assert again.positions == LAYOUT.range_positions
+    (joined,) = again.manifest.ranges
+    assert (joined.first, joined.last, joined.sealed) == (1, JOINED, True)
+    assert [(file.first, file.last) for file in again.manifest.of(FACTS)] == [(1, JOINED)] * LAYOUT.buckets
+    assert {file.path for file in before.of(LOG)} < {file.path for file in again.manifest.of(LOG)}
+    whole(tmp_path / "out")
+    await export(database_url, tmp_path / "unjoined", layout=Layout(buckets=3, range_positions=JOINED))
+    assert states_in(tmp_path / "out") == states_in(tmp_path / "unjoined")
+
+
+async def test_a_file_that_was_changed_is_not_joined(database_url: str, tmp_path: Path) -> None:
+    await append(database_url, 0, 300)
+    manifest = (await export(database_url, tmp_path / "out")).manifest
+    victim = manifest.of(FACTS)[0].path
+    data = (tmp_path / "out" / victim).read_bytes()
+    (tmp_path / "out" / victim).write_bytes(data[:-1] + b"?")
+    await append(database_url, 300, 400)
+
+    with pytest.raises(InvariantError, match=f"{victim} was changed"):
+        await export(database_url, tmp_path / "out")
+
+    assert Directory(str(tmp_path / "out")).export() == manifest
+
+
 async def test_what_the_code_learned_to_read_opens_its_sealed_range_again(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await append(database_url, 0, 500)
+    await append(database_url, 0, FIRST)
     await export(database_url, tmp_path / "knowing")
     with monkeypatch.context() as ignorant:
         ignorant.setattr("projections.providers.admin._STATUSES", {"order": {}, "withdrawal": {}})
@@ -240,7 +282,7 @@ async def test_another_logs_manifest_or_folder_is_refused(
 
 
 async def test_a_log_that_went_back_is_refused(database_url: str, tmp_path: Path) -> None:
-    await append(database_url, 0, 500)
+    await append(database_url, 0, FIRST)
     await export(database_url, tmp_path / "out")
     held = Directory(str(tmp_path / "out")).export()
     last = msgspec.structs.replace(held.ranges[-1], ended_at=held.ranges[-1].ended_at + 1000)
@@ -252,7 +294,7 @@ async def test_a_log_that_went_back_is_refused(database_url: str, tmp_path: Path
 
 
 async def test_another_payer_key_or_layout_needs_another_folder(database_url: str, tmp_path: Path) -> None:
-    await append(database_url, 0, 500)
+    await append(database_url, 0, FIRST)
     await export(database_url, tmp_path / "out")
 
     other = msgspec.structs.replace(READING, payer_key=b"another key of the tests")
@@ -343,7 +385,7 @@ async def test_the_commands_export_check_and_replay(database_url: str, tmp_path:
     out, again, views = (str(tmp_path / name) for name in ("out", "states", "recibo.duckdb"))
 
     code, told = await recibo(
-        database_url, config, "export", out, "--buckets", "3", "--range-positions", "400",
+        database_url, config, "export", out, "--buckets", "3", "--range-positions", "100",
         "--processes", "2", "--duckdb", views, "--json",
     )  # fmt: skip
     assert code == 0, told
@@ -355,7 +397,7 @@ async def test_the_commands_export_check_and_replay(database_url: str, tmp_path:
         assert connection.sql("select count(*) from log").fetchall() == [(COUNT,)]
 
     code, told = await recibo(database_url, config, "export", out, "--check")
-    assert (code, "is whole: positions 1 to 1000" in told) == (0, True), told
+    assert (code, "is whole: positions 1 to 1030" in told) == (0, True), told
 
     code, told = await recibo(
         database_url, config, "replay", "parquet", out, "--processes", "2", "--into", again

@@ -75,6 +75,46 @@ def test_a_longer_tail_takes_the_place_of_the_old_one() -> None:
     assert {(file.first, file.last) for file in longer.files} == {(1, 100), (101, 150)}
 
 
+@pytest.mark.parametrize(
+    ("head", "ranges"),
+    [
+        (300, [100, 100, 100]),
+        (400, [400]),
+        (430, [400, 30]),
+        (1_230, [400, 400, 400, 30]),
+        (1_600, [1_600]),
+        (3_999, [1_600, 1_600, 400, 100, 100, 100, 99]),
+        (6_400, [1_600, 1_600, 1_600, 1_600]),
+    ],
+)
+def test_four_full_ranges_become_one_and_four_of_these(head: int, ranges: list[int]) -> None:
+    grown = Manifest(origin=ORIGIN, layout=Layout(buckets=1, range_positions=100))
+    for first, last in grown.layout.pieces(1, head):
+        grown = grown.with_range(held(first, last), files(held(first, last)))
+        if joined := grown.layout.joined_at(last):
+            facts = files(held(*joined, quarantined=sum(r.quarantined for r in within(grown, *joined))))[1]
+            grown = grown.with_joined(*joined, [facts])
+
+    assert [each.positions for each in grown.ranges] == ranges
+    assert [file.first for file in grown.of("facts")] == [each.first for each in grown.ranges]
+    assert len(grown.of("log")) == -(-head // 100)
+    assert list(grown.with_states([], []).gaps()) == []
+
+
+def within(of: Manifest, first: int, last: int) -> list[Range]:
+    return [each for each in of.ranges if first <= each.first and each.last <= last]
+
+
+def test_a_range_that_is_opened_again_takes_all_of_its_joined_files_along() -> None:
+    joined = manifest(*(held(first, first + 99) for first in range(1, 400, 100)))
+    joined = joined.with_joined(1, 400, [files(held(1, 400, quarantined=4))[1]])
+
+    again = joined.with_range(held(1, 100), files(held(1, 100)))
+
+    assert [(each.first, each.last) for each in again.ranges] == [(1, 100)]
+    assert {(file.first, file.last) for file in again.files} == {(1, 100)}
+
+
 def test_it_comes_back_from_its_document() -> None:
     whole = manifest(held(1, 100), held(101, 130))
 
