@@ -41,6 +41,11 @@ class FileWriter:
         """Less than a row group."""
         self.rows = 0
 
+    @property
+    def bytes(self) -> int:
+        """What it takes in memory, but for the last rows."""
+        return self._buffer.tell()
+
     def add(self, rows: pa.Table) -> None:
         """Append `rows`."""
         self.rows += rows.num_rows

@@ -192,6 +192,22 @@ async def test_sealed_ranges_are_joined_from_their_files(database_url: str, tmp_
     assert states_in(tmp_path / "out") == states_in(tmp_path / "unjoined")
 
 
+async def test_no_joined_file_outgrows_the_memory(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await append(database_url)
+    await export(database_url, tmp_path / "usual")
+    monkeypatch.setattr("service.exported.joining._BYTES_MAX", 1_000)
+    monkeypatch.setattr("service.exported.slices._ROWS", 30)
+    monkeypatch.setattr("service.exported.writing._ROWS_PER_GROUP", 10)
+
+    manifest = (await export(database_url, tmp_path / "small")).manifest
+
+    assert len([file for file in manifest.of(FACTS) if file.last == JOINED]) > 2 * LAYOUT.buckets
+    whole(tmp_path / "small")
+    assert states_in(tmp_path / "small") == states_in(tmp_path / "usual")
+
+
 async def test_a_file_that_was_changed_is_not_joined(database_url: str, tmp_path: Path) -> None:
     await append(database_url, 0, 300)
     manifest = (await export(database_url, tmp_path / "out")).manifest
