@@ -21,7 +21,7 @@ NAME: Final = "manifest.json"
 
 _JOINED_AT_ONCE: Final = 4
 _JOINED_MAX: Final = 16
-"""Of the ranges that are read from the log. A file is made in memory, which bounds it."""
+"""Of the ranges that are read from the log: beyond it, facts would be written again for few files less."""
 
 LOG: Final = "log"
 FACTS: Final = "facts"
