@@ -1,9 +1,9 @@
 """Rebuilding all states, from Postgres and from an export: how fast, and in how much memory.
 
-`make bench NAME=replay`. BENCH_ROWS names the log's lengths, `1000000,10000000` by default (25 minutes and
-30 GB for both); BENCH_PROCESSES how many processes rebuild. Each log is made by the generator, of all four
-providers, rebuilt and exported as the command line does it. Prints one JSON object per line; what counts
-are the ratios, each to its anchor of the same run, for the machines' own speed drifts.
+`make bench NAME=replay`. BENCH_ROWS names the log's lengths, `1000000,10000000` by default (an hour and a
+half and 30 GB for both); BENCH_PROCESSES how many processes rebuild. Each log is made by the generator, of
+all four providers, rebuilt and exported as the command line does it. Prints one JSON object per line; what
+counts are the ratios, each to its anchor of the same run, for the machines' own speed drifts.
 
 - `per_second`: deliveries; of a rebuild with the states written and indexed. The export's replay holds its
   states against the exported ones (`parquet`), or writes them as Parquet as well (`parquet_into`).
