@@ -14,13 +14,12 @@ from typing import Final
 
 import pyarrow.parquet as pq
 
-from projections.delivery import Delivery
-from projections.facts import Reading, Unreadable
-from projections.fold import fold_version, interpret
+from projections.facts import Fact, Reading
+from projections.fold import fold_version
 from service.crashpoints import crashpoint
 from service.errors import InvariantError, PermanentError, TransientError
 from service.export.log import Log
-from service.export.tables import RangeTables
+from service.export.tables import RangeTables, read
 from service.exported import pool
 from service.exported.columns import STATES
 from service.exported.directory import Directory
@@ -152,25 +151,18 @@ class Export:
         for held in manifest.ranges:
             positions = self._quarantined(manifest, held) if held.quarantined else []
             for start in range(0, len(positions), _REREAD_ROWS):
-                if any(map(self._is_readable, await self._log.at(positions[start : start + _REREAD_ROWS]))):
+                deliveries = await self._log.at(positions[start : start + _REREAD_ROWS])
+                if any(isinstance(read(delivery, self._reading), Fact) for delivery in deliveries):
                     found.append(held)
                     break
         return found
 
-    def _is_readable(self, delivery: Delivery) -> bool:
-        try:
-            interpret(delivery, self._reading, retrying=True)
-        except Unreadable:
-            return False
-        return True
-
     def _quarantined(self, manifest: Manifest, held: Range) -> list[int]:
         positions: list[int] = []
-        for file in manifest.of(QUARANTINE):
-            if held.first <= file.first and file.last <= held.last:
-                self._folder.require(file)
-                with self._folder.open(file.path) as opened:
-                    positions += pq.read_table(opened, columns=["position"])["position"].to_pylist()
+        for file in manifest.within(held.first, held.last, QUARANTINE):
+            self._folder.require(file)
+            with self._folder.open(file.path) as opened:
+                positions += pq.read_table(opened, columns=["position"])["position"].to_pylist()
         return positions
 
     async def _fill(self, tables: RangeTables, first: int, last: int) -> AsyncIterator[int]:

@@ -11,7 +11,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from projections.delivery import routing_key
+from projections.delivery import Delivery, routing_key
 from projections.facts import Fact, Reading, Unreadable
 from projections.fold import interpret
 from service.export.log import Logged
@@ -45,7 +45,7 @@ class RangeTables:
         """Take the next deliveries of the range."""
         facts, unread = [], []
         for logged in page:
-            match read(logged, self._reading):
+            match read(logged.delivery, self._reading):
                 case Unreadable(reason=reason):
                     unread.append((*arrival(logged.delivery), *_unread(logged, reason)))
                 case fact:
@@ -108,13 +108,13 @@ class RangeTables:
         return None if key is None else hmac.digest(key, value, hashlib.sha256)[:_HASH_BYTES].hex()
 
 
-def read(logged: Logged, reading: Reading) -> Fact | Unreadable:
-    """What the delivery says by today's code, or why that cannot be told.
+def read(delivery: Delivery, reading: Reading) -> Fact | Unreadable:
+    """What `delivery` says by today's code, or why that cannot be told.
 
     As in a rebuild, one that is readable now counts, although it may still wait in the live quarantine.
     """
     try:
-        return interpret(logged.delivery, reading, retrying=True)
+        return interpret(delivery, reading, retrying=True)
     except Unreadable as unreadable:
         return unreadable
 

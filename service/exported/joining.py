@@ -18,10 +18,9 @@ def join(folder: Directory, manifest: Manifest, bucket: int, first: int, last: i
     The same facts give the same bytes, whatever files they were in. Raises InvariantError where one of these
     is not as the manifest has it.
     """
-    files = [file for file in manifest.of(FACTS, bucket) if first <= file.first and file.last <= last]
     joined: list[File] = []
     writer = FileWriter(folder, manifest.origin, FACTS, schema(FACTS))
-    for rows in slices(folder, files, then="position"):
+    for rows in slices(folder, manifest.within(first, last, FACTS, bucket), then="position"):
         if writer.bytes > _BYTES_MAX:
             joined.append(writer.write(bucket=bucket, first=first, last=last))
             writer = FileWriter(folder, manifest.origin, FACTS, schema(FACTS))

@@ -164,6 +164,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """The files of `table`, of one bucket or of all, by position."""
         return [file for file in self.files if file.table == table and bucket in (None, file.bucket)]
 
+    def within(self, first: int, last: int, table: str, bucket: int | None = None) -> list[File]:
+        """Those of them that hold no position but `first` to `last`."""
+        return [file for file in self.of(table, bucket) if first <= file.first and file.last <= last]
+
     def contents(self) -> list[Content]:
         """What the states are, file by file."""
         return sorted(file.content for file in self.files if file.content is not None)
@@ -195,11 +199,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             facts=sum(held.facts for held in joined),
             quarantined=sum(held.quarantined for held in joined),
         )
-        kept = [file for file in self.files if file.table != FACTS or not _drawn_from(file, one)]
-        ranges = sorted([*(held for held in self.ranges if held not in joined), one], key=_first)
-        return msgspec.structs.replace(
-            self, ranges=tuple(ranges), files=tuple(sorted([*kept, *facts], key=_place))
-        )
+        others = [file for file in self.files if file.table != FACTS and _drawn_from(file, one)]
+        return self.with_range(one, [*others, *facts])
 
     def with_states(self, files: Iterable[File], unfolded: Sequence[Unfolded]) -> Self:
         """The manifest with the states of all ranges."""

@@ -604,7 +604,7 @@ class TestBodies:
 
 class TestSlowClients:
     @pytest.mark.parametrize("part", [b"", b"P", b"POST /webhooks/open HTTP/1.1\r\nHost: r\r\n"])
-    async def test_who_never_sends_a_whole_headis_closed(self, part: bytes, start: Starter) -> None:
+    async def test_who_never_sends_a_whole_head_is_closed(self, part: bytes, start: Starter) -> None:
         async with start(HURRIED) as ingress:
             assert await ingress.exchange(part) == b""
 
@@ -620,7 +620,7 @@ class TestSlowClients:
 
         assert closed.result() == b""
 
-    async def test_half_a_head_behind_a_whole_requestis_closed_after_the_answer(
+    async def test_half_a_head_behind_a_whole_request_is_closed_after_the_answer(
         self, start: Starter, log: LogFake
     ) -> None:
         kept = request_of("/webhooks/open", BODY).replace(b"Connection: close\r\n", b"")
