@@ -76,6 +76,7 @@ def run(folder: Path, *, once: bool) -> None:
         with _all(folder, console) as (place, started):
             summary = asyncio.run(_perform(place, started, console))
             if not once:
+                console.print(report.address(place), markup=False, soft_wrap=True)
                 _serve(started, console)
     except KeyboardInterrupt:
         if summary is _UNDONE:
@@ -140,7 +141,6 @@ async def _perform(place: Place, started: Sequence[Running], console: Console) -
     for part in report.parts(script, exchanges, decisions, found):
         console.print(part)
     console.print(report.verdict(missing))
-    console.print(report.address(place), markup=False, soft_wrap=True)
     return Summary(
         deliveries_sent=len(exchanges),
         receipts=sum(exchange.accepted for exchange in exchanges),
