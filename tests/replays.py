@@ -10,6 +10,7 @@ from pathlib import Path
 import orjson
 
 from projections.delivery import PARTITIONS, routing_key
+from projections.delivery import Delivery as Logged
 from projections.events import outgoing
 from projections.facts import Fact, Reading, Unreadable
 from projections.fold import Root, fold_version, interpret
@@ -232,11 +233,17 @@ async def told_ids(connection: Connection) -> dict[str, list[str]]:
     return ids
 
 
+async def whole_log(connection: Connection) -> list[Logged]:
+    """All deliveries of the log, in its order."""
+    last = await head.position(connection, "deliveries")
+    return await log_reader.between(connection, after=0, up_to=last, rows_max=last, bytes_max=1_000_000_000)
+
+
 async def _facts(connection: Connection, reading: Reading) -> list[tuple[int, Fact]]:
     facts = []
-    for row in await connection.fetch("select * from delivery_log order by position"):
+    for row in await whole_log(connection):
         try:
-            facts.append((row["position"], interpret(log_reader.delivery_of(row), reading)))
+            facts.append((row.position, interpret(row, reading)))
         except Unreadable:
             continue
     return facts

@@ -11,7 +11,14 @@ import msgspec
 
 from projections.delivery import Delivery
 from projections.facts import PRECEDENCE, Aggregate, Fact, Reading, Unreadable
-from projections.providers.documents import Document, identity, payload, unknown_word, word_of
+from projections.providers.documents import (
+    Document,
+    identity,
+    payload,
+    status_in,
+    unknown_word,
+    word_of,
+)
 from projections.providers.instants import instant
 from projections.providers.money import Cents
 from projections.providers.payers import payer
@@ -78,14 +85,13 @@ def read(delivery: Delivery, document: Document, reading: Reading) -> Fact:
     root = root_of(delivery.account, document, delivery.kind)
     snapshot = payload(document, Snapshot)
     aggregate = _aggregate(snapshot.type, delivery.kind)
-    word = word_of(snapshot.status)
-    status = _STATUSES[aggregate].get(word)
-    if status is None:
-        raise unknown_word("status", word)
+    status = status_in(_STATUSES[aggregate], snapshot.status, "status")
     occurred_at, occurred_text = _occurred(snapshot, delivery)
     who = snapshot.payer or Payer()
     return Fact(
-        identity=identity(document, snapshot.type, snapshot.id, snapshot.status, snapshot.updated_at),
+        identity=identity(
+            document, snapshot.type or "", snapshot.id, snapshot.status, snapshot.updated_at or ""
+        ),
         root=root,
         kind="order" if aggregate == "order" else "withdrawal",
         subject=snapshot.id,

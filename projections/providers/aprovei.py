@@ -19,8 +19,7 @@ from projections.providers.documents import (
     first_text,
     identity,
     payload,
-    unknown_word,
-    word_of,
+    status_in,
 )
 from projections.providers.instants import instant, latest
 from projections.providers.money import BigInt, Cents, total
@@ -134,10 +133,7 @@ def _kind(document: Document, kind: str | None) -> Literal["sale", "cart"]:
 
 def _sale(delivery: Delivery, document: Document, root: str, reading: Reading) -> Fact:
     sale = payload(document, Sale)
-    word = word_of(sale.payment_status)
-    status = _STATUSES.get(word)
-    if status is None:
-        raise unknown_word("payment_status", word)
+    status = status_in(_STATUSES, sale.payment_status, "payment_status")
     occurred_at, occurred_text = latest(
         ("date_created", sale.date_created),
         ("date_approved", sale.date_approved),
@@ -145,7 +141,11 @@ def _sale(delivery: Delivery, document: Document, root: str, reading: Reading) -
     ) or (delivery.recorded_at, None)
     return Fact(
         identity=identity(
-            document, sale.transaction_token, sale.payment_status, sale.date_approved, sale.date_refunded
+            document,
+            sale.transaction_token,
+            sale.payment_status,
+            sale.date_approved or "",
+            sale.date_refunded or "",
         ),
         root=root,
         kind="order",
@@ -173,7 +173,7 @@ def _cart(delivery: Delivery, document: Document, root: str, reading: Reading) -
     cart_id = root.split(":", 2)[2]
     occurred_at = instant(cart.date_created, "date_created") if cart.date_created else delivery.recorded_at
     return Fact(
-        identity=identity(document, "cart", cart_id, cart.date_created),
+        identity=identity(document, "cart", cart_id, cart.date_created or ""),
         root=root,
         kind="cart",
         subject=cart_id,

@@ -11,7 +11,7 @@ import msgspec
 
 from projections.delivery import Delivery
 from projections.facts import PRECEDENCE, Aggregate, Fact, Reading
-from projections.providers.documents import Document, identity, payload, unknown_word, word_of
+from projections.providers.documents import Document, identity, payload, status_in, unknown_word, word_of
 from projections.providers.instants import instant
 from projections.providers.money import cents_of_reais, exactly, total
 from projections.providers.payers import payer
@@ -116,7 +116,9 @@ def read(delivery: Delivery, document: Document, reading: Reading) -> Fact:
     else:
         occurred_at = delivery.recorded_at
     return Fact(
-        identity=identity(document, snapshot.domain, snapshot.uuid, snapshot.status, snapshot.date_time),
+        identity=identity(
+            document, snapshot.domain, snapshot.uuid, snapshot.status, snapshot.date_time or ""
+        ),
         root=root,
         kind="order" if aggregate == "order" else "subscription",
         subject=snapshot.uuid,
@@ -143,10 +145,7 @@ def _aggregate(domain: str) -> Aggregate:
 
 
 def _status(aggregate: Aggregate, snapshot: Snapshot) -> str:
-    word = word_of(snapshot.status)
-    status = _STATUSES[aggregate].get(word)
-    if status is None:
-        raise unknown_word("status", word)
+    status = status_in(_STATUSES[aggregate], snapshot.status, "status")
     # A partial refund leaves the word as it is: the list of refunds tells (barte.md, 5).
     return "partially_refunded" if status == "paid" and snapshot.refunds else status
 

@@ -24,6 +24,7 @@ from projections.providers.documents import (
     first_text,
     identity,
     payload,
+    status_in,
     unknown_word,
     word_of,
 )
@@ -213,15 +214,12 @@ def _root(account: str, told: _Told) -> str:
 
 def _payment(delivery: Delivery, told: _Told, root: str) -> Fact:
     payment = payload(told.thing, Payment)
-    word = word_of(payment.status)
-    status = _STATUSES.get(word)
-    if status is None:
-        raise unknown_word("status", word)
+    status = status_in(_STATUSES, payment.status, "status")
     occurred_at, occurred_text = _occurred(
         delivery, told, ("updated_at", payment.updated_at), ("inserted_at", payment.inserted_at)
     )
     return Fact(
-        identity=identity(told.thing, "payment", payment.id, payment.status, payment.updated_at),
+        identity=identity(told.thing, "payment", payment.id, payment.status, payment.updated_at or ""),
         root=root,
         kind="payment",
         subject=_subject(payment.id),
@@ -245,7 +243,7 @@ def _order(delivery: Delivery, told: _Told, root: str, reading: Reading) -> Fact
         delivery, told, ("updated_at", order.updated_at), ("inserted_at", order.inserted_at)
     )
     return Fact(
-        identity=identity(told.thing, "order", order.id, order.status, order.updated_at),
+        identity=identity(told.thing, "order", order.id, order.status or "", order.updated_at or ""),
         root=root,
         kind="order",
         subject=order.id,
@@ -270,7 +268,9 @@ def _invoice(delivery: Delivery, told: _Told, root: str) -> Fact:
         delivery, told, ("updatedAt", invoice.updated_at or invoice.inserted_at)
     )
     return Fact(
-        identity=identity(told.thing, told.event, invoice.invoice_id, invoice.status, invoice.updated_at),
+        identity=identity(
+            told.thing, told.event, invoice.invoice_id, invoice.status or "", invoice.updated_at or ""
+        ),
         root=root,
         kind="order",
         subject=invoice.invoice_id,

@@ -4,7 +4,6 @@
 """
 
 import datetime as dt
-import functools
 import re
 import zoneinfo
 from typing import Final
@@ -12,12 +11,12 @@ from typing import Final
 from projections.facts import INSTANT_MAX_NS, INSTANT_MIN_NS, Unreadable
 
 _INSTANT: Final = re.compile(
-    r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}):(\d{2})(?:\.(\d{1,9}))?(Z|[+-]\d{2}:?\d{2})?", re.ASCII
+    r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.(\d{1,9}))?(Z|[+-]\d{2}:?\d{2})?", re.ASCII
 )
 _SECOND_NS: Final = 1_000_000_000
-_SECONDS_A_MINUTE: Final = 60
 _SECONDS_A_DAY: Final = 86_400
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_LOCAL_EPOCH: Final = _EPOCH.replace(tzinfo=None)
 
 
 def instant(text: str, field: str, *, zone: str | None = None) -> int:
@@ -29,17 +28,15 @@ def instant(text: str, field: str, *, zone: str | None = None) -> int:
     match = _INSTANT.fullmatch(text)
     if match is None:
         raise Unreadable(f"{field}: expected a date and time such as 2025-11-03T13:02:10.412Z")
-    minute, second, fraction, offset = match.groups()
+    fraction, offset = match.groups()
     if offset is None and zone is None:
         raise Unreadable(f"{field}: has no offset from UTC")
-    seconds = int(second)
     try:
-        began = _minute(minute, offset, None if offset else zone)
-    except (ValueError, OverflowError):
+        moment = dt.datetime.fromisoformat(text)
+        since = moment - _EPOCH if offset else moment - _LOCAL_EPOCH - _offset(zone or "", moment)
+    except ValueError:
         raise Unreadable(f"{field}: no such date or time") from None
-    if seconds >= _SECONDS_A_MINUTE:
-        raise Unreadable(f"{field}: no such date or time")
-    nanoseconds = (began + seconds) * _SECOND_NS
+    nanoseconds = (since.days * _SECONDS_A_DAY + since.seconds) * _SECOND_NS
     if fraction is not None:
         nanoseconds += int(fraction.ljust(9, "0"))
     if not INSTANT_MIN_NS <= nanoseconds < INSTANT_MAX_NS:
@@ -47,17 +44,11 @@ def instant(text: str, field: str, *, zone: str | None = None) -> int:
     return nanoseconds
 
 
-@functools.lru_cache(maxsize=4096)
-def _minute(text: str, offset: str | None, zone: str | None) -> int:
-    """When the minute began, in seconds since the epoch.
-
-    Remembered for a while: deliveries come in the order of their instants, nearly.
-    """
-    moment = dt.datetime.fromisoformat(text + (offset or ""))
-    if offset is None:
-        moment = moment.replace(tzinfo=zoneinfo.ZoneInfo(zone or ""))
-    since = moment - _EPOCH
-    return since.days * _SECONDS_A_DAY + since.seconds
+def _offset(zone: str, moment: dt.datetime) -> dt.timedelta:
+    """From UTC, of `zone` at the local time `moment`."""
+    offset = zoneinfo.ZoneInfo(zone).utcoffset(moment)
+    assert offset is not None
+    return offset
 
 
 def latest(*dates: tuple[str, str | None]) -> tuple[int, str] | None:

@@ -1,6 +1,7 @@
 -- The deliveries after position $1 up to position $2, at most $3 of them, and no further one once
 -- those before it hold $4 bytes of body. Walks the primary key; takes no lock.
-select position, source, account, provider, root, kind, received_at, recorded_at, trust, body
+select position, source, account, provider, root, kind,
+       timestamptz_send(received_at), timestamptz_send(recorded_at), trust, body
 from (
     select d.*,
            sum(octet_length(body)) over (order by position rows unbounded preceding)

@@ -7,10 +7,11 @@ from typing import Final
 import asyncpg
 
 from projections.delivery import Delivery
-from service.kafka.headers import nanoseconds
 from service.postgres import Connection, statement
 
 _SQL: Final = Path(__file__).parent
+_POSTGRES_EPOCH_US: Final = 946_684_800_000_000
+"""2000-01-01T00:00:00Z."""
 
 
 async def between(
@@ -28,16 +29,25 @@ async def at(connection: Connection, positions: Sequence[int]) -> list[Delivery]
 
 
 def delivery_of(row: asyncpg.Record) -> Delivery:
-    """The delivery in a row that has all columns but headers and digest."""
+    """The delivery in a row of these queries: its columns in their order, instants as Postgres sends them."""
+    position, source, account, provider, root, kind, received_at, recorded_at, trust, body = row
     return Delivery(
-        position=row["position"],
-        source=row["source"],
-        account=row["account"],
-        provider=row["provider"],
-        root=row["root"],
-        kind=row["kind"],
-        trust=row["trust"],
-        received_at=nanoseconds(row["received_at"]),
-        recorded_at=nanoseconds(row["recorded_at"]),
-        body=row["body"],
+        position=position,
+        source=source,
+        account=account,
+        provider=provider,
+        root=root,
+        kind=kind,
+        trust=trust,
+        received_at=_nanoseconds(received_at),
+        recorded_at=_nanoseconds(recorded_at),
+        body=body,
     )
+
+
+def _nanoseconds(sent: bytes) -> int:
+    """Since the epoch, of what Postgres sends for a timestamptz: microseconds since 2000, big-endian.
+
+    A datetime in between would cost six times as much, a tenth of all the time of a rebuild's reading.
+    """
+    return (int.from_bytes(sent, "big", signed=True) + _POSTGRES_EPOCH_US) * 1000

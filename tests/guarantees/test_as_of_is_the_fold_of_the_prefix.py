@@ -8,7 +8,6 @@ import pytest
 from projections.facts import Reading
 from projections.fold import interpret, states_of
 from projections.timeline import Timeline
-from service.eventlog import reader as log_reader
 from service.eventlog.deliveries import NewDelivery
 from service.kafka.headers import nanoseconds
 from service.replay import as_of, shadow
@@ -16,7 +15,7 @@ from service.replay.goal import Goal
 from service.replay.rebuild import Options, build, site
 from service.simulation.mixing import Mixture
 from tests.deliveries import new_delivery
-from tests.replays import append, fold_live, lives, naive_states
+from tests.replays import append, fold_live, lives, naive_states, whole_log
 
 ROOTS = 5
 
@@ -36,9 +35,9 @@ async def test_each_root_at_every_position_and_instant(database_url: str, seed: 
     connection = await asyncpg.connect(database_url)
     log = await connection.fetch("select * from delivery_log order by position")
     facts = {
-        row["position"]: interpret(log_reader.delivery_of(row), Reading())
-        for row in log
-        if row["root"] is not None
+        delivery.position: interpret(delivery, Reading())
+        for delivery in await whole_log(connection)
+        if delivery.root is not None
     }
     roots = {fact.root for fact in facts.values()}
 
