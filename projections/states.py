@@ -8,7 +8,7 @@ Amounts are integer minor units of `currency` (cents), null where unknown. Insta
 nanoseconds since the epoch, UTC. The words are those of docs/providers/README.md, section 2.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Final, Literal
 
 import msgspec
@@ -270,9 +270,9 @@ def begin(history: list[Began], status: str, at: int) -> None:
         history.append(Began(status, at))
 
 
-def in_order(flags: Iterable[Flag]) -> tuple[Flag, ...]:
+def in_order(flags: Collection[Flag]) -> tuple[Flag, ...]:
     """`flags` as states carry them: distinct, by instant, then name."""
-    return tuple(sorted(set(flags), key=_by_instant_and_name))
+    return tuple(sorted(set(flags), key=_by_instant_and_name)) if flags else ()
 
 
 def _by_instant_and_name(flag: Flag) -> tuple[int, str]:

@@ -27,7 +27,12 @@ class Timeline(msgspec.Struct, frozen=True, gc=False):
             other = known.setdefault(fact.identity, fact)
             if other is not fact and _date_rank(fact) < _date_rank(other):
                 known[fact.identity] = fact
-        return cls(root, tuple(sorted(known.values(), key=sort_key)))
+        return cls.of_distinct(root, known.values())
+
+    @classmethod
+    def of_distinct(cls, root: str, facts: Iterable[Fact]) -> Self:
+        """The timeline of `facts`, of which no two have one identity."""
+        return cls(root, tuple(sorted(facts, key=sort_key)))
 
     def join(self, fact: Fact) -> Self:
         """The timeline with `fact`; itself where that changes nothing."""

@@ -24,6 +24,7 @@ NAMES: Final = (
     "replay.spilled",
     "replay.bucket_written",
     "replay.bucket_folded",
+    "replay.table_indexed",
     "replay.indexed",
     "replay.caught_up",
     "replay.exchanged",

@@ -38,8 +38,7 @@ class StoredRoot:
     parked: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoldedRoot:
+class FoldedRoot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a fold made of one root, to be written."""
 
     root: str

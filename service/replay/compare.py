@@ -174,10 +174,12 @@ async def _excuse(site: Site, *, after: int) -> int:
         row["position"]
         for row in await site.owner.fetch(statement(_SQL, "quarantine_left"), site.goal.log, after, 500)
     ]:
-        roots = [
-            interpret(delivery, site.goal.reading, retrying=True).root
-            for delivery in await log_reader.at(site.reader, positions)
-        ]
+        roots = []
+        for delivery in await log_reader.at(site.reader, positions):
+            try:
+                roots.append(interpret(delivery, site.goal.reading, retrying=True).root)
+            except Exception:  # noqa: BLE001, S112  It came meanwhile: the shadow will quarantine it, too.
+                continue
         await site.writer.execute(statement(_SQL, "excuse"), roots, "to retry")
         after = positions[-1]
     for row in await site.owner.fetch(statement(_SQL, "parked_roots"), site.goal.log):

@@ -5,18 +5,17 @@ rows Postgres refuses, is parked at the first delivery that makes it so; the res
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from projections.facts import Fact
 from projections.fold import states_of
 from projections.timeline import Timeline
 from service.crashpoints import crashpoint
 from service.errors import TransientError
-from service.kafka.partitioner import partition_of
+from service.kafka.partitioner import partition_of, partitions_of
 from service.postgres import Connection, statement
 from service.readmodels import bulk, store
 from service.readmodels.apply import DATA_ERRORS, place_of
@@ -55,9 +54,10 @@ class BucketFolder:
     def _folded(self, gathered: Mapping[str, Gathered], counts: Counter[str]) -> list[FoldedRoot | str]:
         """Each root folded; of one whose fold raises, its name."""
         folded: list[FoldedRoot | str] = []
-        for root, found in gathered.items():
+        partitions = partitions_of(list(gathered))
+        for (root, found), partition in zip(gathered.items(), partitions, strict=True):
             try:
-                row = self._row(root, found.facts.values())
+                row = self._row(Timeline.of_distinct(root, found.facts.values()), partition)
             except Exception:  # noqa: BLE001  Any fault of one root's fold: the others go on.
                 folded.append(root)
                 continue
@@ -66,16 +66,15 @@ class BucketFolder:
                 folded.append(row)
         return folded
 
-    def _row(self, root: str, facts: Iterable[Fact]) -> FoldedRoot | None:
-        """The root with `facts`; null where nothing of it had happened by then."""
-        timeline = Timeline.of(root, facts)
+    def _row(self, timeline: Timeline, partition: int) -> FoldedRoot | None:
+        """The root with `timeline`; null where nothing of it had happened by then."""
         if self._goal.effective_at is not None:
             timeline = timeline.until(self._goal.effective_at)
         if not timeline.entries:
             return None
         return FoldedRoot(
-            root=root,
-            partition=partition_of(root),
+            root=timeline.root,
+            partition=partition,
             facts=len(timeline.entries),
             timeline=timeline.encode(),
             states=states_of(timeline),
@@ -126,7 +125,7 @@ class BucketFolder:
     async def _try(self, root: str, arrivals: list[Arrival]) -> tuple[str, FoldedRoot | None]:
         """Why `arrivals` cannot be kept, empty if they can; and the row."""
         try:
-            row = self._row(root, [fact for _, fact in arrivals])
+            row = self._row(Timeline.of(root, [fact for _, fact in arrivals]), partition_of(root))
         except Exception as error:  # noqa: BLE001  As the projector takes it.
             return f"its fold failed: {place_of(error)}", None
         if row is None:

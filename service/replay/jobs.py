@@ -23,6 +23,12 @@ class Bucket(msgspec.Struct, frozen=True, tag=True):
     number: int
 
 
+class Index(msgspec.Struct, frozen=True, tag=True):
+    """Give the table of that number in `shadow.BULKY` its keys and indexes."""
+
+    number: int
+
+
 class EventStrip(msgspec.Struct, frozen=True, tag=True):
     """Read the positions of one strip of the outbox, counted from where the last swap left it."""
 
@@ -35,7 +41,7 @@ class Ids(msgspec.Struct, frozen=True, tag=True):
     number: int
 
 
-Job = Strip | Bucket | EventStrip | Ids
+Job = Strip | Bucket | Index | EventStrip | Ids
 
 
 class Since(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 -- The statements that make the tables $1 of schema $2 again in schema $3, empty, in the order in which
 -- they must run: the tables with what readers and the service may do with them ($4 false), or their keys
--- and indexes ($4 true). Reads the catalogue; takes no lock.
+-- and indexes ($4 true). Between the two, autovacuum leaves them alone: it would read what is still being
+-- written, and hold up the keys. Reads the catalogue; takes no lock.
 with wanted as (
     select c.oid, c.relname, c.reloptions, c.relacl, c.relowner, w.ordinality,
            format('%I.%I', $3::text, c.relname) as target
@@ -12,25 +13,35 @@ with wanted as (
         coalesce(' with (' || array_to_string(reloptions, ', ') || ')', '')) as statement
     from wanted
     union all
-    select ordinality, 2, false, format('comment on table %s is %L', target, obj_description(oid, 'pg_class'))
+    select ordinality, 2, false, format('alter table %s set (autovacuum_enabled = false)', target)
+    from wanted
+    union all
+    select ordinality, 3, false, format('comment on table %s is %L', target, obj_description(oid, 'pg_class'))
     from wanted
     where obj_description(oid, 'pg_class') is not null
     union all
-    select w.ordinality, 3, false,
+    select w.ordinality, 4, false,
            format('grant %s on %s to %s', lower(a.privilege_type), w.target, a.grantee::regrole)
     from wanted w, aclexplode(w.relacl) a
     where a.grantee <> w.relowner and a.grantee <> 0
     union all
-    select w.ordinality, 4, true,
+    select w.ordinality, 5, true,
            format('alter table %s add constraint %I %s', w.target, k.conname, pg_get_constraintdef(k.oid))
     from wanted w
     join pg_constraint k on k.conrelid = w.oid and k.contype in ('p', 'u')
     union all
-    select w.ordinality, 5, true,
+    select w.ordinality, 6, true,
            regexp_replace(pg_get_indexdef(i.indexrelid), ' ON .*? USING ', format(' ON %s USING ', w.target))
     from wanted w
     join pg_index i on i.indrelid = w.oid
     where not exists (select from pg_constraint k where k.conindid = i.indexrelid)
+    union all
+    select ordinality, 7, true, format('alter table %s reset (autovacuum_enabled)', target)
+    from wanted
+    union all
+    select ordinality, 8, true, format('alter table %s set (%s)', target, array_to_string(reloptions, ', '))
+    from wanted
+    where reloptions is not null
 )
 select statement
 from made

@@ -4,8 +4,10 @@ What cannot be read is quarantined in the shadow schema; what does not count yet
 record of the strip is the commit: a crash before it leaves files that nobody knows of.
 """
 
+import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing
 from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Final
@@ -56,14 +58,15 @@ class StripReader:
         body_bytes = 0
         if self._goal.purpose == "verify":
             await self._check_digests(strip)
-        async for page in self._pages(strip):
-            counts["rows"] += len(page)
-            body_bytes += sum([len(delivery.body) for delivery in page])
-            for arrival in self._interpreted(self._counting(page, skipped), quarantined):
-                sorter.add(arrival[1].root, arrival)
-            if sorter.count >= _SEGMENT_FACTS or body_bytes >= _SEGMENT_BYTES:
-                segments.append(self._write(strip, len(segments), sorter, counts))
-                body_bytes = 0
+        async with aclosing(self._pages(strip)) as pages:
+            async for page in pages:
+                counts["rows"] += len(page)
+                body_bytes += sum([len(delivery.body) for delivery in page])
+                for arrival in self._interpreted(self._counting(page, skipped), quarantined):
+                    sorter.add(arrival[1].root, arrival)
+                if sorter.count >= _SEGMENT_FACTS or body_bytes >= _SEGMENT_BYTES:
+                    segments.append(self._write(strip, len(segments), sorter, counts))
+                    body_bytes = 0
         if sorter.count:
             segments.append(self._write(strip, len(segments), sorter, counts))
         counts["quarantined"] = len(quarantined)
@@ -88,19 +91,35 @@ class StripReader:
         arrivals.sort(key=_position)
         return arrivals
 
-    async def _pages(self, strip: Strip) -> AsyncIterator[list[Delivery]]:
-        """The deliveries of the strip, densely. Raises InvariantError where one is missing."""
+    async def _pages(self, strip: Strip) -> AsyncGenerator[list[Delivery], None]:
+        """The deliveries of the strip, densely. Raises InvariantError where one is missing.
+
+        Postgres gathers the next page while this one is interpreted.
+        """
         after, end = self._stretch(strip)
-        while after < end:
-            page = await log_reader.between(
+        coming = self._page(after, end)
+        try:
+            while after < end:
+                page = await coming
+                if not page or page[-1].position != after + len(page):
+                    raise InvariantError(
+                        f"the log has holes after position {after}: stop, and restore it from a backup"
+                    )
+                after = page[-1].position
+                if after < end:
+                    coming = self._page(after, end)
+                    await asyncio.sleep(0)  # It asks now, and not once this page is done with.
+                yield page
+        finally:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+
+    def _page(self, after: int, end: int) -> asyncio.Task[list[Delivery]]:
+        return asyncio.ensure_future(
+            log_reader.between(
                 self._reader, after=after, up_to=end, rows_max=_PAGE_ROWS, bytes_max=_PAGE_BYTES
             )
-            if not page or page[-1].position != after + len(page):
-                raise InvariantError(
-                    f"the log has holes after position {after}: stop, and restore it from a backup"
-                )
-            yield page
-            after = page[-1].position
+        )
 
     def _stretch(self, strip: Strip) -> tuple[int, int]:
         after = strip.number * self._task.strip_rows

@@ -30,7 +30,7 @@ from service.replay.catchup import CatchUp
 from service.replay.crew import crew
 from service.replay.gathering import segments_of
 from service.replay.goal import Goal
-from service.replay.jobs import Bucket, Done, Job, Since, Strip, Task
+from service.replay.jobs import Bucket, Done, Index, Job, Since, Strip, Task
 from service.replay.shadow import Progress
 from service.replay.spill import Spill
 
@@ -136,14 +136,14 @@ async def build(site: Site, options: Options, *, keep_facts: bool = False) -> No
     phases = ("reading", "folding", "indexing", "ready")
     at = phases.index(site.progress.phase)
     spill = Spill(site.progress.folder, site.progress.buckets)
-    if at < phases.index("indexing"):
-        spill.make()
-        spill.keep_only(await segments_of(site.writer))
-        async with crew(task_of(site, options), processes=options.processes) as workers:
-            await _read(site, options, workers.run)
-            await _fold(site, options, workers.run)
     if at < phases.index("ready"):
-        await _index(site)
+        async with crew(task_of(site, options), processes=options.processes) as workers:
+            if at < phases.index("indexing"):
+                spill.make()
+                spill.keep_only(await segments_of(site.writer))
+                await _read(site, options, workers.run)
+                await _fold(site, options, workers.run)
+            await _index(site, workers.run)
     if not keep_facts:
         spill.remove()
     site.counts.update(await _counted(site.writer))
@@ -182,10 +182,10 @@ async def _fold(site: Site, options: Options, run: "_Run") -> None:
     await shadow.enter(site.writer, "indexing")
 
 
-async def _index(site: Site) -> None:
+async def _index(site: Site, run: "_Run") -> None:
+    await run((Index(number) for number in range(len(shadow.BULKY))), lambda _: None)
     async with site.writer.transaction():
-        await shadow.index(site.writer, site.goal.schema, site.live)
-        await shadow.enter(site.writer, "ready")
+        await shadow.ready(site.writer, site.goal.schema)
         crashpoint("replay.indexed")
 
 

@@ -20,9 +20,9 @@ from service.replay.jobs import Since
 
 _SQL: Final = Path(__file__).parent
 
-_BULKY: Final = ("timeline", *STATE_TABLES)
-"""Filled by COPY, which is faster without an index."""
-_SMALL: Final = tuple(table for table in TABLES if table not in _BULKY)
+BULKY: Final = ("timeline", *STATE_TABLES)
+"""Filled by COPY, which is faster without an index. The largest come first."""
+_SMALL: Final = tuple(table for table in TABLES if table not in BULKY)
 
 ANALYST: Final = "recibo_analyst"
 """The role of those who read states in SQL."""
@@ -143,10 +143,22 @@ async def make(connection: Connection, schema: str, live: str, progress: Progres
         )
 
 
-async def index(connection: Connection, schema: str, live: str) -> None:
-    """Give the filled tables the keys and indexes of the live ones, in the caller's transaction."""
-    await _run(connection, _BULKY, live, schema, index=True)
-    for table in TABLES:
+async def index(connection: Connection, schema: str, live: str, table: str) -> None:
+    """Give a filled table the keys and indexes of the live one, unless it has them, in one transaction."""
+    async with connection.transaction():
+        if not await connection.fetchval(statement(_SQL, "has_key"), schema, table):
+            await _run(connection, [table], live, schema, index=True)
+            await _analyze(connection, schema, [table])
+
+
+async def ready(connection: Connection, schema: str) -> None:
+    """Note that the schema, whose tables have their indexes, is ready, in the caller's transaction."""
+    await _analyze(connection, schema, _SMALL)
+    await enter(connection, "ready")
+
+
+async def _analyze(connection: Connection, schema: str, tables: Sequence[str]) -> None:
+    for table in tables:
         await connection.execute(f"analyze {quoted(schema)}.{quoted(table)}")
 
 

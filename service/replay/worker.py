@@ -19,12 +19,13 @@ import msgspec
 import uvloop
 
 from service import telemetry
+from service.crashpoints import crashpoint
 from service.errors import ReciboError, TransientError
 from service.postgres import Connection, connect, connect_as_owner, sorted_errors
-from service.replay import locks
+from service.replay import locks, shadow
 from service.replay.folding import BucketFolder
 from service.replay.ids import IdCheck
-from service.replay.jobs import Bucket, Done, EventStrip, Failed, Ids, Job, Strip, Task
+from service.replay.jobs import Bucket, Done, EventStrip, Failed, Ids, Index, Job, Strip, Task
 from service.replay.reading import StripReader
 from service.replay.spill import Spill
 
@@ -34,6 +35,9 @@ class Worker:
 
     def __init__(self, task: Task, reader: Connection, writer: Connection) -> None:
         spill = Spill(Path(task.folder), task.buckets)
+        self._schema = task.goal.schema
+        self._reader = reader
+        self._writer = writer
         self._strips = StripReader(task, reader, writer, spill)
         self._buckets = BucketFolder(task, writer, spill)
         self._ids = IdCheck(task, reader, writer, spill)
@@ -46,10 +50,18 @@ class Worker:
                     return await self._strips.read(job)
                 case Bucket():
                     return await self._buckets.fold(job)
+                case Index():
+                    return await self._index(job)
                 case EventStrip():
                     return await self._ids.read(job)
                 case Ids():
                     return await self._ids.check(job)
+
+    async def _index(self, job: Index) -> Done:
+        live = await shadow.live_schema(self._reader)
+        await shadow.index(self._writer, self._schema, live, shadow.BULKY[job.number])
+        crashpoint("replay.table_indexed")
+        return Done(job.number, {})
 
 
 @asynccontextmanager
@@ -60,6 +72,9 @@ async def opened(task: Task) -> AsyncIterator[Worker]:
         writer = await connect_as_owner(task.owner_url, application="replay", schema=task.goal.schema)
         try:
             await locks.share(writer, task.goal.schema)
+            # Who takes the schema over commits durably, and with that all of this. What a crash of Postgres
+            # takes before, records and rows alike, is done again.
+            await writer.execute("set synchronous_commit = off")
             yield Worker(task, reader, writer)
         finally:
             writer.terminate()

@@ -14,7 +14,12 @@ import pytest
 from tests.projectors import states
 from tests.replays import append, fold_live, lives, verified
 
-IN_A_WORKER = ("replay.spilled@3", "replay.bucket_written@2", "replay.bucket_folded@2")
+IN_A_WORKER = (
+    "replay.spilled@3",
+    "replay.bucket_written@2",
+    "replay.bucket_folded@2",
+    "replay.table_indexed",
+)
 """Passed by every process of a rebuild."""
 IN_THE_FIRST = ("replay.indexed", "replay.exchanged", "replay.swapped")
 POINTS = [

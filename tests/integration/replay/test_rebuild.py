@@ -13,7 +13,7 @@ from service.errors import InvariantError, PermanentError, TransientError
 from service.kafka.partitioner import partition_of
 from service.replay import compare as comparing
 from service.replay import spill
-from service.replay.rebuild import build
+from service.replay.rebuild import Site, build
 from tests.deliveries import admin_payment, new_delivery
 from tests.projectors import ends, retry_of, states
 from tests.replays import (
@@ -137,6 +137,26 @@ async def test_what_a_retry_would_mend_is_to_retry_and_not_different(
     assert held
     assert (after.to_retry, after.different, after.states_differ) == (0, 0, False)
     assert await verified_anew(database_url, tmp_path)
+
+
+async def test_what_is_quarantined_while_it_compares_is_no_difference(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await append(database_url, lives(400))
+    await fold_live(database_url)
+
+    really = comparing.compare_all
+
+    async def compare_all(site: Site) -> None:
+        await really(site)
+        await append(database_url, [new_delivery(b"[1]"), admin_payment("p1", "A WORD OF TOMORROW")])
+        await fold_live(database_url)
+
+    monkeypatch.setattr(comparing, "compare_all", compare_all)
+    found = await compared(database_url, tmp_path)
+
+    assert found.equal
+    assert (found.to_retry, found.unreadable_now) == (0, [])
 
 
 async def test_a_root_that_folds_nowhere_is_parked_in_both(database_url: str, tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ async def test_nothing_live_loses_a_right_an_index_or_a_comment(database_url: st
     await append(database_url, lives(300))
     await fold_live(database_url)
     owner = await asyncpg.connect(database_url)
+    await owner.execute("alter table order_state set (fillfactor = 80)")
+    await owner.execute("alter table cart_state set (autovacuum_enabled = false)")
     before = await _forms(owner)
 
     await swapped(database_url, tmp_path)
