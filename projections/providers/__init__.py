@@ -13,7 +13,7 @@ import msgspec
 from projections.delivery import Delivery
 from projections.facts import Fact, Reading, Unreadable
 from projections.providers import admin, aprovei, barte, gen, operator
-from projections.providers.documents import NOT_AN_OBJECT, Document, parsed, refuse_nul
+from projections.providers.documents import ESCAPE, NOT_AN_OBJECT, Document, parsed, refuse_nul
 
 
 class Adapter(NamedTuple):
@@ -54,7 +54,8 @@ def read(delivery: Delivery, reading: Reading) -> Fact:
     """What `delivery` says. Raises Unreadable, whose reason names the field."""
     document = parsed(delivery.body)
     adapter = _adapter(delivery.provider)
-    refuse_nul(document, delivery.body, adapter.names)
+    if ESCAPE in delivery.body:
+        refuse_nul(document, delivery.body, adapter.names)
     return adapter.read(delivery, document, reading)
 
 

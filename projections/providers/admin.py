@@ -82,9 +82,9 @@ def root_of(account: str, document: Document, kind: str | None) -> str:
 
 def read(delivery: Delivery, document: Document, reading: Reading) -> Fact:
     """What the snapshot says. Raises Unreadable."""
-    root = root_of(delivery.account, document, delivery.kind)
+    aggregate = _aggregate(document.get("type"), delivery.kind)
+    root = root_name(delivery.account, aggregate, document.get("id"), "id")
     snapshot = payload(document, Snapshot)
-    aggregate = _aggregate(snapshot.type, delivery.kind)
     status = status_in(_STATUSES[aggregate], snapshot.status, "status")
     occurred_at, occurred_text = _occurred(snapshot, delivery)
     who = snapshot.payer or Payer()

@@ -98,17 +98,14 @@ _REFERENCE: Final = re.compile(r"pedido|order|refer|external", re.IGNORECASE)
 
 def root_of(account: str, document: Document, _kind: str | None) -> str:
     """The root that the snapshot is about. Raises Unreadable."""
-    domain = document.get("domain")
-    return root_name(
-        account, _aggregate(domain if isinstance(domain, str) else ""), document.get("uuid"), "uuid"
-    )
+    return root_name(account, _aggregate(document.get("domain")), document.get("uuid"), "uuid")
 
 
 def read(delivery: Delivery, document: Document, reading: Reading) -> Fact:
     """What the snapshot says. Raises Unreadable."""
-    root = root_of(delivery.account, document, delivery.kind)
+    aggregate = _aggregate(document.get("domain"))
+    root = root_name(delivery.account, aggregate, document.get("uuid"), "uuid")
     snapshot = payload(document, Snapshot)
-    aggregate = _aggregate(snapshot.domain)
     refunded_cents = _refunded_cents(delivery.body) if snapshot.refunds else None
     status = _status(aggregate, snapshot)
     if snapshot.date_time:
@@ -137,8 +134,8 @@ def read(delivery: Delivery, document: Document, reading: Reading) -> Fact:
     )
 
 
-def _aggregate(domain: str) -> Aggregate:
-    word = word_of(domain)
+def _aggregate(domain: object) -> Aggregate:
+    word = word_of(domain) if isinstance(domain, str) else ""
     if word not in _AGGREGATES:
         raise unknown_word("domain", word)
     return _AGGREGATES[word]

@@ -135,6 +135,10 @@ _NAME: Final = re.compile(r"[A-Z_]+\.[A-Z_]+", re.ASCII)
 _ENVELOPE_DATES: Final = ("occurred_at", "created_at", "inserted_at", "updated_at", "timestamp", "date")
 
 
+_ROOT_FIELDS: Final = {"payment": "order_id", "order": "id", "invoice": "invoiceId"}
+"""Of the thing that an event is about, the member that names the order."""
+
+
 class _Told(NamedTuple):
     """The parts of an envelope."""
 
@@ -208,7 +212,7 @@ def _member(holder: Document, names: tuple[str, ...]) -> Document | None:
 
 
 def _root(account: str, told: _Told) -> str:
-    field = {"payment": "order_id", "order": "id", "invoice": "invoiceId"}[told.kind]
+    field = _ROOT_FIELDS[told.kind]
     return root_name(account, "order", told.thing.get(field), field)
 
 

@@ -57,7 +57,8 @@ def _keyed(key: bytes) -> hmac.HMAC:
 
 
 def _letters_and_digits(document: str | None) -> str:
-    return "".join(filter(str.isalnum, document or "")).upper()
+    text = document or ""
+    return (text if text.isalnum() else "".join(filter(str.isalnum, text))).upper()
 
 
 def _phone(phone: str | None) -> str:
