@@ -77,13 +77,12 @@ _DEFAULT_CURRENCY: Final = "BRL"
 
 def root_of(account: str, document: Document, kind: str | None) -> str:
     """The root that the snapshot is about. Raises Unreadable."""
-    return root_name(account, _aggregate(document.get("type"), kind), document.get("id"), "id")
+    return _about(account, document, kind)[1]
 
 
 def read(delivery: Delivery, document: Document, reading: Reading) -> Fact:
     """What the snapshot says. Raises Unreadable."""
-    aggregate = _aggregate(document.get("type"), delivery.kind)
-    root = root_name(delivery.account, aggregate, document.get("id"), "id")
+    aggregate, root = _about(delivery.account, document, delivery.kind)
     snapshot = payload(document, Snapshot)
     status = status_in(_STATUSES[aggregate], snapshot.status, "status")
     occurred_at, occurred_text = _occurred(snapshot, delivery)
@@ -107,6 +106,11 @@ def read(delivery: Delivery, document: Document, reading: Reading) -> Fact:
         method=_method(snapshot),
         payer=payer(reading.payer_key, who.document, who.email),
     )
+
+
+def _about(account: str, document: Document, kind: str | None) -> tuple[Aggregate, str]:
+    aggregate = _aggregate(document.get("type"), kind)
+    return aggregate, root_name(account, aggregate, document.get("id"), "id")
 
 
 def _aggregate(type_: object, kind: str | None) -> Aggregate:

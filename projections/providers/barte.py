@@ -98,13 +98,12 @@ _REFERENCE: Final = re.compile(r"pedido|order|refer|external", re.IGNORECASE)
 
 def root_of(account: str, document: Document, _kind: str | None) -> str:
     """The root that the snapshot is about. Raises Unreadable."""
-    return root_name(account, _aggregate(document.get("domain")), document.get("uuid"), "uuid")
+    return _about(account, document)[1]
 
 
 def read(delivery: Delivery, document: Document, reading: Reading) -> Fact:
     """What the snapshot says. Raises Unreadable."""
-    aggregate = _aggregate(document.get("domain"))
-    root = root_name(delivery.account, aggregate, document.get("uuid"), "uuid")
+    aggregate, root = _about(delivery.account, document)
     snapshot = payload(document, Snapshot)
     refunded_cents = _refunded_cents(delivery.body) if snapshot.refunds else None
     status = _status(aggregate, snapshot)
@@ -132,6 +131,11 @@ def read(delivery: Delivery, document: Document, reading: Reading) -> Fact:
         channel="pos" if word_of(snapshot.domain) == "PHYSICAL_ORDER" else None,
         payer=payer(reading.payer_key, snapshot.document_buyer, snapshot.email_buyer),
     )
+
+
+def _about(account: str, document: Document) -> tuple[Aggregate, str]:
+    aggregate = _aggregate(document.get("domain"))
+    return aggregate, root_name(account, aggregate, document.get("uuid"), "uuid")
 
 
 def _aggregate(domain: object) -> Aggregate:
