@@ -21,25 +21,30 @@ with wanted as (
     where obj_description(oid, 'pg_class') is not null
     union all
     select w.ordinality, 4, false,
+           format('alter table %s alter column %I set statistics %s', w.target, a.attname, a.attstattarget)
+    from wanted w
+    join pg_attribute a on a.attrelid = w.oid and a.attnum > 0 and a.attstattarget is not null
+    union all
+    select w.ordinality, 5, false,
            format('grant %s on %s to %s', lower(a.privilege_type), w.target, a.grantee::regrole)
     from wanted w, aclexplode(w.relacl) a
     where a.grantee <> w.relowner and a.grantee <> 0
     union all
-    select w.ordinality, 5, true,
+    select w.ordinality, 6, true,
            format('alter table %s add constraint %I %s', w.target, k.conname, pg_get_constraintdef(k.oid))
     from wanted w
     join pg_constraint k on k.conrelid = w.oid and k.contype in ('p', 'u')
     union all
-    select w.ordinality, 6, true,
+    select w.ordinality, 7, true,
            regexp_replace(pg_get_indexdef(i.indexrelid), ' ON .*? USING ', format(' ON %s USING ', w.target))
     from wanted w
     join pg_index i on i.indrelid = w.oid
     where not exists (select from pg_constraint k where k.conindid = i.indexrelid)
     union all
-    select ordinality, 7, true, format('alter table %s reset (autovacuum_enabled)', target)
+    select ordinality, 8, true, format('alter table %s reset (autovacuum_enabled)', target)
     from wanted
     union all
-    select ordinality, 8, true, format('alter table %s set (%s)', target, array_to_string(reloptions, ', '))
+    select ordinality, 9, true, format('alter table %s set (%s)', target, array_to_string(reloptions, ', '))
     from wanted
     where reloptions is not null
 )

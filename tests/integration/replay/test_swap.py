@@ -202,7 +202,7 @@ async def _forms(owner: "asyncpg.Connection[asyncpg.Record]") -> list[tuple[obje
     """All that a table is, besides its rows."""
     rows = await owner.fetch(
         """select c.relname, c.relkind::text, c.reloptions, c.relacl::text, obj_description(c.oid) as comment,
-                  (select array_agg(row(a.attname, a.atttypid::regtype, a.attnotnull,
+                  (select array_agg(row(a.attname, a.atttypid::regtype, a.attnotnull, a.attstattarget,
                                         col_description(c.oid, a.attnum))::text order by a.attnum)
                    from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped)
            from pg_class c
