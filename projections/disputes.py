@@ -108,14 +108,14 @@ def runs_of(turns: Iterable[Turn], decisions: Sequence[Fact]) -> tuple[list[Run]
     runs: list[Run] = []
     running: dict[str, Run] = {}
     for turn in turns:
-        subject = turn.fact.subject
         if turn.fact.status in CONTESTED:
+            subject = turn.fact.subject
             if subject not in running:
                 running[subject] = Run()
                 runs.append(running[subject])
             running[subject].take(turn.fact)
-        elif subject in running:
-            running.pop(subject).end(turn)
+        elif running and turn.fact.subject in running:
+            running.pop(turn.fact.subject).end(turn)
     runs.sort(key=_opening)
     flags = _decide(runs, decisions) if decisions else []
     return runs, flags

@@ -43,10 +43,11 @@ def interpret(delivery: Delivery, reading: Reading, *, retrying: bool = False) -
     Raises Unreadable, whose reason is kept with the delivery.
     """
     fact = providers.read(delivery, reading)
-    if delivery.root is None and not retrying:
-        raise Unreadable("root: readable now, but the row was stored without one; retry it")
-    if delivery.root not in (None, fact.root):
-        raise Unreadable("root: the delivery names another one than its row")
+    if delivery.root != fact.root:
+        if delivery.root is not None:
+            raise Unreadable("root: the delivery names another one than its row")
+        if not retrying:
+            raise Unreadable("root: readable now, but the row was stored without one; retry it")
     return fact
 
 

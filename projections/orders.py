@@ -60,12 +60,10 @@ def contests_of(timeline: Timeline) -> tuple[Contest, ...]:
     )
 
 
-def _needs_computing(fact: Fact) -> bool:
-    return fact.kind == "payment" or (fact.kind == "order" and fact.status is None)
-
-
 def _followed(facts: Sequence[Fact]) -> tuple[_Followed, list[Run], list[Flag]]:
-    followed = _follow_payments(facts) if any(map(_needs_computing, facts)) else _follow(facts)
+    # Gen's, whose snapshots of an order tell no status: a payment's does, or nothing yet.
+    computing = [fact for fact in facts if fact.status is None or fact.kind == "payment"]
+    followed = _follow_payments(facts) if computing else _follow(facts)
     runs, flags = runs_of(followed.turns, [fact for fact in facts if fact.kind == "decision"])
     return followed, runs, flags
 

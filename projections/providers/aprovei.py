@@ -109,24 +109,31 @@ _SECOND_NS: Final = 1_000_000_000
 
 def root_of(account: str, document: Document, kind: str | None) -> str:
     """The root that the delivery is about. Raises Unreadable."""
-    if _kind(document, kind) == "sale":
-        return root_name(account, "order", document.get("transaction_token"), "transaction_token")
-    return root_name(account, "cart", _cart_id(document), "cart_token")
+    return _about(account, document, kind)[1]
 
 
 def read(delivery: Delivery, document: Document, reading: Reading) -> Fact:
     """What the delivery says. Raises Unreadable."""
-    root = root_of(delivery.account, document, delivery.kind)
-    if _kind(document, delivery.kind) == "sale":
+    kind, root = _about(delivery.account, document, delivery.kind)
+    if kind == "sale":
         return _sale(delivery, document, root, reading)
     return _cart(delivery, document, root, reading)
 
 
-def _kind(document: Document, kind: str | None) -> Literal["sale", "cart"]:
+def _about(account: str, document: Document, marker: str | None) -> tuple[Literal["sale", "cart"], str]:
+    kind = _kind(document, marker)
+    if kind == "sale":
+        return kind, root_name(account, "order", document.get("transaction_token"), "transaction_token")
+    return kind, root_name(account, "cart", _cart_id(document), "cart_token")
+
+
+def _kind(document: Document, marker: str | None) -> Literal["sale", "cart"]:
     if document.get("payment_status") is not None:
         return "sale"
     has_token = document.get("transaction_token") is not None
-    if (kind == _DEFAULT or not has_token) and any(document.get(name) is not None for name in _CART_MEMBERS):
+    if (marker == _DEFAULT or not has_token) and any(
+        document.get(name) is not None for name in _CART_MEMBERS
+    ):
         return "cart"
     raise Unreadable("payment_status: missing, and the delivery is no cart either")
 

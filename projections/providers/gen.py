@@ -219,9 +219,9 @@ def _root(account: str, told: _Told) -> str:
 def _payment(delivery: Delivery, told: _Told, root: str) -> Fact:
     payment = payload(told.thing, Payment)
     status = status_in(_STATUSES, payment.status, "status")
-    occurred_at, occurred_text = _occurred(
-        delivery, told, ("updated_at", payment.updated_at), ("inserted_at", payment.inserted_at)
-    )
+    occurred_at, occurred_text = latest(
+        ("updated_at", payment.updated_at), ("inserted_at", payment.inserted_at)
+    ) or _dated_by_envelope(delivery, told)
     return Fact(
         identity=identity(told.thing, "payment", payment.id, payment.status, payment.updated_at or ""),
         root=root,
@@ -243,9 +243,9 @@ def _payment(delivery: Delivery, told: _Told, root: str) -> Fact:
 def _order(delivery: Delivery, told: _Told, root: str, reading: Reading) -> Fact:
     order = payload(told.thing, Order)
     who = order.customer or Customer()
-    occurred_at, occurred_text = _occurred(
-        delivery, told, ("updated_at", order.updated_at), ("inserted_at", order.inserted_at)
-    )
+    occurred_at, occurred_text = latest(
+        ("updated_at", order.updated_at), ("inserted_at", order.inserted_at)
+    ) or _dated_by_envelope(delivery, told)
     return Fact(
         identity=identity(told.thing, "order", order.id, order.status or "", order.updated_at or ""),
         root=root,
@@ -268,9 +268,9 @@ def _invoice(delivery: Delivery, told: _Told, root: str) -> Fact:
     status = _BOLEPIX[told.event]
     if status == "pending" and invoice.status and word_of(invoice.status) != "PENDING":
         raise unknown_word("status", word_of(invoice.status))
-    occurred_at, occurred_text = _occurred(
-        delivery, told, ("updatedAt", invoice.updated_at or invoice.inserted_at)
-    )
+    occurred_at, occurred_text = latest(
+        ("updatedAt", invoice.updated_at or invoice.inserted_at)
+    ) or _dated_by_envelope(delivery, told)
     return Fact(
         identity=identity(
             told.thing, told.event, invoice.invoice_id, invoice.status or "", invoice.updated_at or ""
@@ -288,10 +288,7 @@ def _invoice(delivery: Delivery, told: _Told, root: str) -> Fact:
     )
 
 
-def _occurred(delivery: Delivery, told: _Told, *dates: tuple[str, str | None]) -> tuple[int, str | None]:
-    known = latest(*dates)
-    if known is not None:
-        return known
+def _dated_by_envelope(delivery: Delivery, told: _Told) -> tuple[int, str | None]:
     if told.envelope is not told.thing:
         for name in _ENVELOPE_DATES:
             text = first_text(told.envelope, name)

@@ -14,6 +14,8 @@ _INSTANT: Final = re.compile(
     r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.(\d{1,9}))?(Z|[+-]\d{2}:?\d{2})?", re.ASCII
 )
 _SECOND_NS: Final = 1_000_000_000
+_PLACE_NS: Final = tuple(10 ** (9 - digits) for digits in range(10))
+"""What one in the last digit of a fraction is, by their number."""
 _SECONDS_A_DAY: Final = 86_400
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _LOCAL_EPOCH: Final = _EPOCH.replace(tzinfo=None)
@@ -38,7 +40,7 @@ def instant(text: str, field: str, *, zone: str | None = None) -> int:
         raise Unreadable(f"{field}: no such date or time") from None
     nanoseconds = (since.days * _SECONDS_A_DAY + since.seconds) * _SECOND_NS
     if fraction is not None:
-        nanoseconds += int(fraction.ljust(9, "0"))
+        nanoseconds += int(fraction) * _PLACE_NS[len(fraction)]
     if not INSTANT_MIN_NS <= nanoseconds < INSTANT_MAX_NS:
         raise Unreadable(f"{field}: outside the years 1678 to 2261")
     return nanoseconds

@@ -62,7 +62,8 @@ def _letters_and_digits(document: str | None) -> str:
 
 
 def _phone(phone: str | None) -> str:
-    digits = "".join(filter(str.isdecimal, phone or ""))
+    text = (phone or "").removeprefix("+")
+    digits = text if text.isdecimal() else "".join(filter(str.isdecimal, text))
     return _COUNTRY + digits if len(digits) in _NATIONAL_LENGTHS else digits
 
 

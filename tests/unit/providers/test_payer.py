@@ -1,5 +1,6 @@
 """Who pays, without a name: keyed hashes of the normalised document, e-mail and phone."""
 
+import hmac
 from typing import Any
 
 import pytest
@@ -86,6 +87,15 @@ def test_another_key_gives_another_hash() -> None:
 
     assert one.document != other.document
     assert one.email != other.email
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 200])
+def test_a_hash_is_the_beginning_of_an_hmac_sha256(length: int) -> None:
+    key = bytes(range(length))
+
+    found = payer("gen", document("gen", "order_created"), Reading(payer_key=key))
+
+    assert found.document == hmac.digest(key, b"98765432100", "sha256").hex()[:32]
 
 
 def test_document_email_and_phone_are_normalised_first() -> None:
