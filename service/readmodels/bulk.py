@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from projections.facts import Payer
-from projections.states import State, States
+from projections.states import States
 from service.postgres import Connection
 from service.readmodels.store import FoldedRoot
 
@@ -21,6 +21,7 @@ _PAYER: Final = ("payer_document", "payer_email", "payer_phone")
 
 async def copy(connection: Connection, schema: str, folded: Sequence[FoldedRoot]) -> None:
     """Write timelines and states of `folded` into the tables of `schema`."""
+    states = [one.states for one in folded]
     await _copy(
         connection,
         schema,
@@ -29,8 +30,11 @@ async def copy(connection: Connection, schema: str, folded: Sequence[FoldedRoot]
         [(one.root, one.partition, one.facts, one.timeline) for one in folded],
     )
     for name, table in _TABLES.items():
-        row_of, states_in = _ROWS[name], table.states
-        rows = [row_of(state) for one in folded for state in states_in(one.states)]
+        row_of, said = _ROWS[name], map(table.said, states)
+        if table.many:
+            rows = [row_of(state) for several in said for state in several]
+        else:
+            rows = [row_of(state) for state in said if state is not None]
         await _copy(connection, schema, name, table.columns, rows)
 
 
@@ -45,16 +49,6 @@ async def _copy(
         await connection.copy_records_to_table(table, schema_name=schema, columns=list(columns), records=rows)
 
 
-def _only(name: str) -> Callable[[States], tuple[State, ...]]:
-    state_of = attrgetter(name)
-
-    def only(states: States) -> tuple[State, ...]:
-        state = state_of(states)
-        return () if state is None else (state,)
-
-    return only
-
-
 class _Table(NamedTuple):
     """How a table is filled."""
 
@@ -62,8 +56,9 @@ class _Table(NamedTuple):
     """Columns that are members of the state as they are."""
     json: tuple[str, ...]
     payer: bool
-    states: Callable[[States], tuple[State, ...]]
-    """The rows that a root has in it."""
+    said: Callable[[States], Any]
+    """What a root says of it: a state or null, or several states."""
+    many: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -79,7 +74,7 @@ _TABLES: Final = {
         ),
         json=("payments", "flags", "history"),
         payer=True,
-        states=_only("order"),
+        said=attrgetter("order"),
     ),
     "dispute_state": _Table(
         plain=(
@@ -88,7 +83,8 @@ _TABLES: Final = {
         ),
         json=("history",),
         payer=False,
-        states=attrgetter("disputes"),
+        said=attrgetter("disputes"),
+        many=True,
     ),
     "subscription_state": _Table(
         plain=(
@@ -97,7 +93,7 @@ _TABLES: Final = {
         ),
         json=("flags", "history"),
         payer=True,
-        states=_only("subscription"),
+        said=attrgetter("subscription"),
     ),
     "withdrawal_state": _Table(
         plain=(
@@ -106,7 +102,7 @@ _TABLES: Final = {
         ),
         json=("flags", "history"),
         payer=False,
-        states=_only("withdrawal"),
+        said=attrgetter("withdrawal"),
     ),
     "cart_state": _Table(
         plain=(
@@ -115,7 +111,7 @@ _TABLES: Final = {
         ),
         json=("flags", "history"),
         payer=True,
-        states=_only("cart"),
+        said=attrgetter("cart"),
     ),
 }  # fmt: skip
 

@@ -43,7 +43,7 @@ class BucketFolder:
         gathered = gather(self._spill, self._segments, bucket.number)
         counts = Counter[str]()
         async with self._writer.transaction():
-            await self._store(self._folded(gathered, counts), gathered, counts)
+            await self._store(self._folded(gathered), gathered, counts)
             crashpoint("replay.bucket_written")
             await self._writer.execute(
                 statement(_SQL, "record_bucket"), bucket.number, msgspec.json.encode(counts).decode()
@@ -51,7 +51,7 @@ class BucketFolder:
         crashpoint("replay.bucket_folded")
         return Done(bucket.number, counts)
 
-    def _folded(self, gathered: Mapping[str, Gathered], counts: Counter[str]) -> list[FoldedRoot | str]:
+    def _folded(self, gathered: Mapping[str, Gathered]) -> list[FoldedRoot | str]:
         """Each root folded; of one whose fold raises, its name."""
         folded: list[FoldedRoot | str] = []
         partitions = partitions_of(list(gathered))
@@ -62,7 +62,6 @@ class BucketFolder:
                 folded.append(root)
                 continue
             if row is not None:
-                counts["roots"] += 1
                 folded.append(row)
         return folded
 
@@ -84,7 +83,9 @@ class BucketFolder:
         self, folded: list[FoldedRoot | str], gathered: Mapping[str, Gathered], counts: Counter[str]
     ) -> None:
         refused = [one for one in folded if isinstance(one, str)]
-        refused += await self._copy([one for one in folded if not isinstance(one, str)])
+        rows = [one for one in folded if not isinstance(one, str)]
+        counts["roots"] += len(rows)
+        refused += await self._copy(rows)
         for root in refused:
             counts["parked"] += 1
             await self._park(root, gathered[root].arrivals)

@@ -1,7 +1,6 @@
 """A bucket's facts from all segments, by root: what is in memory at a time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +14,7 @@ from service.replay.spill import Arrival, Segment, Spill
 _SQL: Final = Path(__file__).parent
 
 
-@dataclass(slots=True)
-class Gathered:
+class Gathered(msgspec.Struct, gc=False):
     """What the log says of one root."""
 
     facts: dict[str, Fact]

@@ -62,28 +62,37 @@ class StripReader:
             async for page in pages:
                 counts["rows"] += len(page)
                 body_bytes += sum([len(delivery.body) for delivery in page])
-                for arrival in self._interpreted(self._counting(page, skipped), quarantined):
+                counting = self._counting(page, skipped)
+                counts["facts"] += len(counting)
+                for arrival in self._interpreted(counting, quarantined):
                     sorter.add(arrival[1].root, arrival)
                 if sorter.count >= _SEGMENT_FACTS or body_bytes >= _SEGMENT_BYTES:
-                    segments.append(self._write(strip, len(segments), sorter, counts))
+                    segments.append(self._write(strip, len(segments), sorter))
                     body_bytes = 0
         if sorter.count:
-            segments.append(self._write(strip, len(segments), sorter, counts))
+            segments.append(self._write(strip, len(segments), sorter))
         counts["quarantined"] = len(quarantined)
+        counts["facts"] -= len(quarantined)
         crashpoint("replay.spilled")
         await self._record(strip, counts, segments, skipped, quarantined)
         return Done(strip.number, counts)
 
     def _interpreted(self, deliveries: Iterable[Delivery], quarantined: list[Quarantined]) -> list[Arrival]:
-        """What `deliveries` say, in log order; what cannot be read goes to `quarantined`."""
+        """What `deliveries` say, in log order, once each; what cannot be read goes to `quarantined`."""
         arrivals: list[Arrival] = []
+        said: dict[bytes, Delivery] = {}
         reading = self._goal.reading
         # One provider after the other, for the processor: the same code over and over costs it a seventh
         # less than four adapters in turn.
         for delivery in sorted(deliveries, key=_provider):
+            first = said.get(delivery.body)
+            if first is not None and _told(first) == _told(delivery):
+                # Sent again, byte for byte: no repeat dates a fact better than the one before it.
+                continue
             try:
                 # A row without a root gets the one that is read in it today, as by a retry.
                 arrivals.append((delivery.position, interpret(delivery, reading, retrying=True)))
+                said[delivery.body] = delivery
             except Unreadable as error:
                 quarantined.append(quarantined_of(delivery, error.reason))
             except Exception as error:  # noqa: BLE001  An adapter's fault, as the projector takes it.
@@ -133,22 +142,22 @@ class StripReader:
                 "damaged; stop, and restore it from a backup"
             )
 
-    def _counting(self, page: Iterable[Delivery], skipped: dict[int, int]) -> Iterable[Delivery]:
-        """Those of `page` that count; of the others, the first position of each partition."""
+    def _counting(self, page: list[Delivery], skipped: dict[int, int]) -> list[Delivery]:
+        """Those of `page` that count; of the others, the first position of each partition to `skipped`."""
         vector = self._task.vector
-        if vector is None:
-            yield from page
-            return
+        if vector is None or page[-1].position <= self._floor:
+            return page
+        counting: list[Delivery] = []
         for delivery in page:
             if delivery.position > self._floor:
                 partition = partition_of(routing_key(delivery.root, delivery.position))
                 if delivery.position > vector.get(partition, 0):
                     skipped.setdefault(partition, delivery.position)
                     continue
-            yield delivery
+            counting.append(delivery)
+        return counting
 
-    def _write(self, strip: Strip, number: int, sorter: Sorter, counts: Counter[str]) -> Segment:
-        counts["facts"] += sorter.count
+    def _write(self, strip: Strip, number: int, sorter: Sorter) -> Segment:
         return self._spill.write(f"{strip.number:08}-{number:04}", sorter.drain())
 
     async def _record(
@@ -170,3 +179,5 @@ class StripReader:
 
 _provider: Final = attrgetter("provider")
 _position: Final = itemgetter(0)
+_told: Final = attrgetter("provider", "account", "kind", "root")
+"""All that a fact derives from besides the body, and the log's instant for one that carries no date."""

@@ -1,6 +1,7 @@
 """A rebuild gives what is live, whatever the live side does meanwhile, and tells when it does not."""
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,25 @@ async def test_two_processes_give_the_same(database_url: str, tmp_path: Path) ->
 
     assert found.equal
     assert site.counts["rows"] == 2_000
+
+
+async def test_one_body_sent_again_and_again_says_what_each_row_makes_of_it(
+    database_url: str, tmp_path: Path
+) -> None:
+    undated: dict[str, Any] = {"updated_at": None, "created_at": None}
+    payment = admin_payment("pay_1", "APPROVED", **undated)
+    withdrawal = replace(payment, kind="withdraw", root="shop:withdrawal:pay_1")
+    unreadable = admin_payment("pay_1", "SOMETHING ELSE")
+    await append(database_url, [payment, unreadable, withdrawal, payment, withdrawal, unreadable, payment])
+    await fold_live(database_url)
+
+    async with rebuilding(database_url, tmp_path) as (site, options):
+        await build(site, options)
+        found = await comparing.compare(site, listed_max=10)
+
+    assert found.equal
+    assert found.roots == 2
+    assert (site.counts["facts"], site.counts["quarantined"]) == (5, 2)
 
 
 async def test_a_row_above_its_partitions_position_is_not_folded(database_url: str, tmp_path: Path) -> None:
