@@ -25,6 +25,14 @@ def logging_is_the_tests_own() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def brokers_start_fast() -> Iterator[None]:
+    """Kafka starts in two thirds of the time where Java compiles once and plainly; they are started often."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+        yield
+
+
 @pytest.fixture(scope="session")
 def run_folder(request: pytest.FixtureRequest) -> Iterator[Path]:
     """What the servers of this run write is in here, and stays when a test failed."""
