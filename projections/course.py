@@ -11,6 +11,7 @@ from projections.facts import Fact
 from projections.states import Flag, FlagName, OrderStatus
 from projections.transitions import TRANSITIONS, WITH_MONEY
 
+_MONEY_CAME: Final = WITH_MONEY | {"charged_back"}
 _OWN_FLAGS: Final[dict[str, FlagName]] = {"possible_win": "possible_win"}
 
 
@@ -36,33 +37,35 @@ class Course:
         That is a status, `canceled` where the word left a settled subject as it is, or `alert`.
         Raises KeyError for a word that is not in the vocabulary.
         """
-        word = fact.status or ""
         self.content.take(fact)
-        if self.last is not None and restates(fact, self.last):
+        last = self.last
+        said_again = last is not None and last.status == fact.status
+        if last is not None and said_again and restates(fact, last):
             return self._meaning
-        said_again = self.last is not None and self.last.status == fact.status
         self.last = fact
         if fact.flag is not None:
             self._raise(_OWN_FLAGS[fact.flag], fact)
         if not said_again:
             # Else only the content is new: a cancel that became a refund is not a second cancel.
-            self._meaning = word if word == "alert" else self._move(self._resolved(word), fact)
+            word = fact.status or ""
+            self._meaning = word if word == "alert" else self._move(word, fact)
         return self._meaning
 
-    def _resolved(self, word: str) -> str:
-        """Without `reversed`, which after a mere authorisation gave nothing back (gen.md, 5, line 7)."""
-        if word != "reversed":
-            return word
-        return "canceled" if self._authorized and not self._money else "refunded"
-
     def _move(self, word: str, fact: Fact) -> str:
-        self.status, flag = TRANSITIONS[self.status, word]
-        if flag is not None:
-            self._raise(flag, fact)
-        self._authorized = self._authorized or self.status == "authorized"
-        self._money = self._money or self.status in WITH_MONEY or self.status == "charged_back"
-        self.ever_paid = self.ever_paid or self.status == "paid"
-        return word if flag == "canceled_after_settlement" else self.status
+        if word == "reversed":
+            # After a mere authorisation it gave nothing back (gen.md, 5, line 7).
+            word = "canceled" if self._authorized and not self._money else "refunded"
+        status, flag = TRANSITIONS[self.status, word]
+        self.status = status
+        if status == "authorized":
+            self._authorized = True
+        elif status in _MONEY_CAME:
+            self._money = True
+            self.ever_paid = self.ever_paid or status == "paid"
+        if flag is None:
+            return status
+        self._raise(flag, fact)
+        return word if flag == "canceled_after_settlement" else status
 
     def _raise(self, name: FlagName, fact: Fact) -> None:
         self.flags.append(Flag(name, fact.occurred_at))

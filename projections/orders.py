@@ -12,7 +12,7 @@ import msgspec
 
 from projections.content import Content
 from projections.course import Course
-from projections.disputes import Run, Turn, runs_of
+from projections.disputes import CONTESTED, Run, Turn, runs_of
 from projections.facts import Fact
 from projections.payments import Computed, computed, paid_cents, payment
 from projections.states import Began, DisputeState, Flag, OrderState, begin, in_order
@@ -27,7 +27,8 @@ class _Followed(msgspec.Struct, frozen=True):
     now: Computed
     content: Content
     flags: list[Flag]
-    turns: list[Turn]
+    meanings: list[str]
+    """Of each fact, what its word came to mean there; empty where it is no snapshot."""
     history: list[Began]
     payments: dict[str, Course] | None = None
     """By the provider's id, in order of appearance; null for an order that tells its own status."""
@@ -64,29 +65,32 @@ def _followed(facts: Sequence[Fact]) -> tuple[_Followed, list[Run], list[Flag]]:
     # Gen's, whose snapshots of an order tell no status: a payment's does, or nothing yet.
     computing = [fact for fact in facts if fact.status is None or fact.kind == "payment"]
     followed = _follow_payments(facts) if computing else _follow(facts)
-    runs, flags = runs_of(followed.turns, [fact for fact in facts if fact.kind == "decision"])
-    return followed, runs, flags
+    decisions = [fact for fact in facts if fact.kind == "decision"]
+    if not decisions and CONTESTED.keys().isdisjoint(followed.meanings):
+        return followed, [], []
+    turns = [Turn(*told) for told in zip(facts, followed.meanings, strict=True) if told[1]]
+    return followed, *runs_of(turns, decisions)
 
 
 def _follow(facts: Sequence[Fact]) -> _Followed:
     course = Course()
-    turns: list[Turn] = []
+    meanings: list[str] = []
     history: list[Began] = []
     for fact in facts:
-        if fact.kind != "decision":
-            turns.append(Turn(fact, course.take(fact)))
+        meanings.append("" if fact.kind == "decision" else course.take(fact))
         begin(history, course.status, fact.occurred_at)
-    return _Followed(Computed(course.status), course.content, course.flags, turns, history)
+    return _Followed(Computed(course.status), course.content, course.flags, meanings, history)
 
 
 def _follow_payments(facts: Sequence[Fact]) -> _Followed:
     total = _total_cents(facts)
     payments: dict[str, Course] = {}
     content = Content()
-    turns: list[Turn] = []
+    meanings: list[str] = []
     history: list[Began] = []
     now = Computed("pending")
     for fact in facts:
+        meaning = ""
         if fact.kind != "decision" and fact.status is None:
             content.take(fact)
         elif fact.kind != "decision":
@@ -94,11 +98,12 @@ def _follow_payments(facts: Sequence[Fact]) -> _Followed:
             course = payments.get(fact.subject)
             if course is None:
                 course = payments[fact.subject] = Course()
-            turns.append(Turn(fact, course.take(fact)))
-        now = computed(payments.values(), total)
+            meaning = course.take(fact)
+            now = computed(payments.values(), total)
+        meanings.append(meaning)
         begin(history, now.status, fact.occurred_at)
     flags = [flag for course in payments.values() for flag in course.flags]
-    return _Followed(now, content, flags, turns, history, payments)
+    return _Followed(now, content, flags, meanings, history, payments)
 
 
 def _total_cents(facts: Sequence[Fact]) -> int | None:

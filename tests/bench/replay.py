@@ -1,15 +1,17 @@
 """Rebuilding all states, from Postgres and from an export: how fast, and in how much memory.
 
-`make bench NAME=replay`. BENCH_ROWS names the log's lengths, `1000000,10000000` by default (an hour and a
-half and 30 GB for both); BENCH_PROCESSES how many processes rebuild. Each log is made by the generator, of
-all four providers, rebuilt and exported as the command line does it. Prints one JSON object per line; what
-counts are the ratios, each to its anchor of the same run, for the machines' own speed drifts.
+`make bench NAME=replay`. BENCH_ROWS names the log's lengths, `1000000,10000000` by default (two hours and
+30 GB for both); BENCH_PROCESSES how many processes rebuild, BENCH_ROUNDS how often. Each log is made by the
+generator, of all four providers, rebuilt and exported as the command line does it. Prints one JSON object
+per line; what counts are the ratios. A machine's own speed can double within minutes, so rounds and anchors
+take turns, each round is held against the anchors just before and after it, and of the rounds the median
+counts.
 
 - `per_second`: deliveries; of a rebuild with the states written and indexed. The export's replay holds its
   states against the exported ones (`parquet`), or writes them as Parquet as well (`parquet_into`).
-- `peak_mb`: resident memory of all processes of the command together.
+- `peak_mb`: resident memory of all processes of the command together, the highest of all rounds.
 - `ratio_to_plain_read`: to what asyncpg reads of the same rows in the plain loop of its own documentation,
-  `async for row in connection.cursor(...)` on asyncio's own event loop, before and after.
+  `async for row in connection.cursor(...)` on asyncio's own event loop. `of_each_round`: round by round.
 - `ratio_to_paged_read`: the same, to the fastest reading that we know: pages of 2,000, on uvloop.
 - `ratio_to_json_parse`: to what `orjson.loads` alone makes of the same bodies in one process.
 - `ratio_to_first`: cost of a delivery, to that in the first, shortest log.
@@ -25,7 +27,8 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from statistics import mean
+from statistics import fmean, median
+from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -42,6 +45,7 @@ from tests.servers import database_named
 
 ROWS = [int(rows) for rows in os.environ.get("BENCH_ROWS", "1000000,10000000").split(",")]
 PROCESSES = int(os.environ.get("BENCH_PROCESSES", "2"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 KEY = "a key of the benchmark"
 CONFIG = """
 [fold]
@@ -82,57 +86,56 @@ def _measure(folder: Path, database: str, rows: int, first_costs: dict[str, floa
         if source == "parquet":
             seconds, peak_mb = _run(folder, database, "export", str(exported))
             _tell("export", "postgres", rows, rows / seconds, peak_mb=peak_mb)
-        anchors = _Anchors(database)
-        seconds, peak_mb = _run(folder, database, "replay", *words)
-        anchors.again()
-        cost = seconds / rows
+        rounds: list[_Round] = []
+        anchors = [_Anchors.measured(database)]
+        for _ in range(ROUNDS):
+            uvloop.run(_ask(database, "drop schema if exists recibo_shadow cascade", "checkpoint"))
+            shutil.rmtree(states, ignore_errors=True)
+            seconds, peak_mb = _run(folder, database, "replay", *words)
+            anchors.append(_Anchors.measured(database))
+            rounds.append(_Round(seconds / rows, peak_mb, _Anchors.between(*anchors[-2:])))
+        cost = median(each.cost for each in rounds)
+        ratios = [_Anchors(*(1 / each.cost / speed for speed in each.anchors)) for each in rounds]
+        median_ratio = _Anchors(*map(median, zip(*ratios, strict=True)))
         _tell(
             "replay",
             source,
             rows,
-            rows / seconds,
+            1 / cost,
             processes=PROCESSES,
-            peak_mb=peak_mb,
-            ratio_to_plain_read=round(1 / cost / anchors.plain, 3),
-            ratio_to_paged_read=round(1 / cost / anchors.paged, 3),
-            ratio_to_json_parse=round(1 / cost / anchors.parse, 3),
+            peak_mb=max(each.peak_mb for each in rounds),
+            ratio_to_plain_read=round(median_ratio.plain_read, 3),
+            of_each_round=[round(each.plain_read, 3) for each in ratios],
+            ratio_to_paged_read=round(median_ratio.paged_read, 3),
+            ratio_to_json_parse=round(median_ratio.json_parse, 3),
             ratio_to_first=round(cost / first_costs.setdefault(source, cost), 3),
         )
-        _tell("plain_read", "postgres", rows, anchors.plain)
-        _tell("paged_read", "postgres", rows, anchors.paged)
-        _tell("json_parse", "postgres", rows, anchors.parse)
+        for name in _Anchors._fields:
+            _tell(name, "postgres", rows, median(getattr(each, name) for each in anchors))
     shutil.rmtree(folder)
 
 
-class _Anchors:
-    """Deliveries a second, before and after what is held against them."""
+class _Anchors(NamedTuple):
+    """What a rebuild is held against, in deliveries a second; or its ratios to them."""
 
-    def __init__(self, database: str) -> None:
-        self._database = database
-        self._measured: list[tuple[float, float, float]] = []
-        self.again()
+    plain_read: float
+    paged_read: float
+    json_parse: float
 
-    def again(self) -> None:
-        """Measure once more."""
-        self._measured.append(
-            (
-                asyncio.run(_plain(self._database)),
-                uvloop.run(_paged(self._database)),
-                uvloop.run(_parsed(self._database)),
-            )
-        )
+    @classmethod
+    def measured(cls, database: str) -> Self:
+        return cls(asyncio.run(_plain(database)), uvloop.run(_paged(database)), uvloop.run(_parsed(database)))
 
-    @property
-    def plain(self) -> float:
-        return mean(plain for plain, _, _ in self._measured)
+    @classmethod
+    def between(cls, before: Self, after: Self) -> Self:
+        return cls(*map(fmean, zip(before, after, strict=True)))
 
-    @property
-    def paged(self) -> float:
-        return mean(paged for _, paged, _ in self._measured)
 
-    @property
-    def parse(self) -> float:
-        return mean(parse for _, _, parse in self._measured)
+class _Round(NamedTuple):
+    cost: float
+    """Seconds a delivery."""
+    peak_mb: int
+    anchors: _Anchors
 
 
 async def _plain(database: str) -> float:

@@ -69,7 +69,7 @@ def course(snapshots: Sequence[Fact]) -> list[Step]:
         own = _own(fact, steps)
         after, flag = _transition(before, own, steps)
         names = [] if flag is None else [flag]
-        if fact.possible_win and not (steps and _same(steps[-1].fact, fact)):
+        if fact.possible_win and not (steps and same(steps[-1].fact, fact)):
             names.append("possible_win")
         flags = tuple(Flag(name, fact.occurred_at) for name in names)
         steps.append(Step(fact, own, before, after, flags))
@@ -106,7 +106,7 @@ def _flag(before: str, after: str) -> str | None:
     return "status_went_back"
 
 
-def _same(fact: Fact, next_one: Fact) -> bool:
+def same(fact: Fact, next_one: Fact) -> bool:
     """Whether two snapshots that follow each other say the same, so that they count as one."""
     if plain(fact.word or "") != plain(next_one.word or ""):
         return False

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Final, TypeAlias
 
-from tests.checker.course import Flag, Step, course
+from tests.checker.course import Flag, Step, course, same
 from tests.checker.disputes import disputes
 from tests.checker.facts import Fact, parts
 
@@ -129,8 +129,13 @@ def _computed(payments: Sequence[Sequence[Step]], total: int | None) -> tuple[st
             return alive, False
     if not payments:
         return "pending", False
-    last = max(payments, key=lambda steps: steps[-1].fact.order)
-    return last[-1].after, False
+    return max(payments, key=_told_at)[-1].after, False
+
+
+def _told_at(steps: Sequence[Step]) -> tuple[int, int, int, str]:
+    """Where its last snapshot stands. Those in a row that say the same are one, and it stands first."""
+    begins = [n for n, step in enumerate(steps) if n == 0 or not same(steps[n - 1].fact, step.fact)]
+    return steps[begins[-1]].fact.order
 
 
 def _with_money(ever_paid: Sequence[Sequence[Step]], total: int | None, net: int | None) -> tuple[str, bool]:

@@ -38,6 +38,20 @@ def test_any_life_of_a_root(life: list[Delivery]) -> None:
     assert_alike([rooted(delivery) for delivery in life])
 
 
+def test_a_payment_that_is_told_again_was_not_told_of_last() -> None:
+    # Of payments that are all dead the last one's word counts; snapshots in a row that say the same are one.
+    reversed_at = b'{"id":"b","order_id":"o","status":"REVERSED","updated_at":"2025-10-07T12:00:00Z"}'
+    refused = b'{"id":"a","order_id":"o","status":"REFUSED","updated_at":"2025-10-08T12:00:00Z"}'
+    told_again = b'{"id":"b","order_id":"o","status":"REVERSED","updated_at":"2025-10-09T12:00:00Z"}'
+
+    assert_alike(
+        [
+            rooted(row("gen", b'{"event":"PAYMENT.UPDATED","data":%s}' % payment, position))
+            for position, payment in enumerate((reversed_at, refused, told_again), start=1)
+        ]
+    )
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_thousands_of_simulated_lives(seed: int) -> None:
     sent = islice(deliveries(seed, [(name, name) for name in PROVIDERS], MIXTURE), 5_000)
