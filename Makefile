@@ -27,10 +27,12 @@ SPARK_READY = .venv-spark/ready-$(shell sha256sum < requirements-spark.lock | cu
 JAVA_HOME ?= $(firstword $(wildcard /usr/lib/jvm/java-17-openjdk* /usr/lib/jvm/java-21-openjdk*))
 export JAVA_HOME
 
-.PHONY: help demo test test-spark faults fuzz bench stack lint types lock lock-kafka compose clean
+.PHONY: help environments demo test test-spark faults fuzz bench stack lint types lock lock-kafka compose clean
 
 help: ## say what can be made
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+environments: $(READY) $(SPARK_READY) ## make both environments, before they are needed: make -j2 environments
 
 demo: $(READY) ## start everything, send deliveries, show what came of them; ONCE=1 stops after that
 	@exec $(BIN)/recibo demo

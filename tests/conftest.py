@@ -11,6 +11,7 @@ import pytest
 from service import telemetry
 from service.kafka import topics
 from service.localstack import LOCAL, Stack, running
+from tests.brokers import java_options
 from tests.servers import Kafka, fresh_database, fresh_prefix
 
 # Spark has an environment of its own: `make test-spark`.
@@ -26,10 +27,13 @@ def logging_is_the_tests_own() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def brokers_start_fast() -> Iterator[None]:
-    """Kafka starts in two thirds of the time where Java compiles once and plainly; they are started often."""
+def brokers_start_fast(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Kafka starts in a third of the time; where there are unit tests alone, none is started."""
+    if all("unit" in item.path.parts for item in request.session.items):
+        yield
+        return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+        patch.setenv("JDK_JAVA_OPTIONS", java_options())
         yield
 
 
