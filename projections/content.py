@@ -13,7 +13,7 @@ from projections.states import DEFAULT_CURRENCY
 _NOBODY = Payer()
 
 
-class Content(msgspec.Struct):
+class Content(msgspec.Struct, gc=False):
     """The content of the facts taken so far. Lives within one fold; states copy what they need."""
 
     provider: str = ""

@@ -21,7 +21,7 @@ from projections.timeline import Timeline
 _OPERATOR: Final = "operator"
 
 
-class _Followed(msgspec.Struct, frozen=True):
+class _Followed(msgspec.Struct, frozen=True, gc=False):
     """What following the facts of an order, one by one, came to."""
 
     now: Computed

@@ -25,7 +25,7 @@ from projections.providers.payers import payer
 from projections.providers.roots import root_name
 
 
-class Payer(msgspec.Struct):
+class Payer(msgspec.Struct, gc=False):
     """Who pays; the document may be formatted or not."""
 
     name: Any = None
@@ -33,14 +33,14 @@ class Payer(msgspec.Struct):
     document: str | None = None
 
 
-class PaymentMethod(msgspec.Struct):
+class PaymentMethod(msgspec.Struct, gc=False):
     """How."""
 
     type: str | None = None
     details: Any = None
 
 
-class Snapshot(msgspec.Struct):
+class Snapshot(msgspec.Struct, gc=False):
     """A payment; a withdrawal has the same members without the last two."""
 
     id: str

@@ -27,7 +27,7 @@ from projections.providers.payers import payer
 from projections.providers.roots import root_name
 
 
-class Product(msgspec.Struct):
+class Product(msgspec.Struct, gc=False):
     """A line of a sale or a cart; `code` is the merchant's, `amount` cents per unit."""
 
     code: str | None = None
@@ -37,7 +37,7 @@ class Product(msgspec.Struct):
     original_amount: Any = None
 
 
-class Customer(msgspec.Struct):
+class Customer(msgspec.Struct, gc=False):
     """Who buys."""
 
     email: str | None = None
@@ -46,7 +46,7 @@ class Customer(msgspec.Struct):
     full_name: Any = None
 
 
-class Sale(msgspec.Struct):
+class Sale(msgspec.Struct, gc=False):
     """A new sale or a status update: the same members."""
 
     transaction_token: str
@@ -66,7 +66,7 @@ class Sale(msgspec.Struct):
     utms: Any = None
 
 
-class Cart(msgspec.Struct):
+class Cart(msgspec.Struct, gc=False):
     """An abandoned cart; under which names its id and its address come is guessed."""
 
     products: list[Product] = []

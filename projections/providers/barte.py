@@ -18,14 +18,14 @@ from projections.providers.payers import payer
 from projections.providers.roots import root_name
 
 
-class Metadata(msgspec.Struct):
+class Metadata(msgspec.Struct, gc=False):
     """One of the seller's own references."""
 
     key: str
     value: str | None = None
 
 
-class Refund(msgspec.Struct):
+class Refund(msgspec.Struct, gc=False):
     """What was given back, once."""
 
     amount: Any = None
@@ -34,7 +34,7 @@ class Refund(msgspec.Struct):
     status: Any = None
 
 
-class Snapshot(msgspec.Struct, rename="camel"):
+class Snapshot(msgspec.Struct, rename="camel", gc=False):
     """ORDER, PHYSICAL_ORDER and SUBSCRIPTION share one shape; what is not read here may be anything."""
 
     uuid: str

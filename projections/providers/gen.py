@@ -34,7 +34,7 @@ from projections.providers.payers import payer
 from projections.providers.roots import root_name
 
 
-class Envelope(msgspec.Struct):
+class Envelope(msgspec.Struct, gc=False):
     """What may stand around the object: all of it is assumed, and none is demanded."""
 
     id: Any = None
@@ -48,7 +48,7 @@ class Envelope(msgspec.Struct):
     order: Any = None
 
 
-class Payment(msgspec.Struct):
+class Payment(msgspec.Struct, gc=False):
     """A payment, as the API answers it."""
 
     id: str
@@ -71,7 +71,7 @@ class Payment(msgspec.Struct):
     customer_id: Any = None
 
 
-class Item(msgspec.Struct):
+class Item(msgspec.Struct, gc=False):
     """A line of an order."""
 
     quantity: BigInt | None = None
@@ -79,7 +79,7 @@ class Item(msgspec.Struct):
     description: Any = None
 
 
-class Customer(msgspec.Struct):
+class Customer(msgspec.Struct, gc=False):
     """Who ordered."""
 
     cpf: str | None = None
@@ -90,7 +90,7 @@ class Customer(msgspec.Struct):
     address: Any = None
 
 
-class Order(msgspec.Struct):
+class Order(msgspec.Struct, gc=False):
     """An order: the documented request; `id`, `status` and the dates are assumed."""
 
     id: str
@@ -103,7 +103,7 @@ class Order(msgspec.Struct):
     updated_at: str | None = None
 
 
-class Invoice(msgspec.Struct, rename="camel"):
+class Invoice(msgspec.Struct, rename="camel", gc=False):
     """A Bolepix invoice, version 2; nearly all of it is assumed."""
 
     invoice_id: str

@@ -14,7 +14,7 @@ from projections.providers.instants import instant
 from projections.providers.roots import root_name
 
 
-class Decision(msgspec.Struct):
+class Decision(msgspec.Struct, gc=False):
     """A word on the dispute that holds the fact with the key `answers`."""
 
     root: str
