@@ -67,7 +67,7 @@ def _followed(facts: Sequence[Fact]) -> tuple[_Followed, list[Run], list[Flag]]:
     followed = _follow_payments(facts) if computing else _follow(facts)
     decisions = [fact for fact in facts if fact.kind == "decision"]
     if not decisions and CONTESTED.keys().isdisjoint(followed.meanings):
-        return followed, [], []
+        return followed, [], []  # Nearly all orders: what contests one means itself, whatever came before.
     turns = [Turn(*told) for told in zip(facts, followed.meanings, strict=True) if told[1]]
     return followed, *runs_of(turns, decisions)
 

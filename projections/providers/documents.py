@@ -60,7 +60,10 @@ def refuse_nul(document: Document, body: bytes, names: frozenset[str]) -> None:
 
 
 def payload(document: object, of: type[_Payload]) -> _Payload:
-    """`document` as the provider's struct. Raises Unreadable where a member is of another type."""
+    """`document` as the provider's struct. Raises Unreadable where a member is of another type.
+
+    What JSON holds has no cycles, so these structs are no business of the garbage collector's (`gc=False`).
+    """
     try:
         return msgspec.convert(document, of)
     except msgspec.ValidationError as error:
