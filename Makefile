@@ -27,7 +27,8 @@ SPARK_READY = .venv-spark/ready-$(shell sha256sum < requirements-spark.lock | cu
 JAVA_HOME ?= $(firstword $(wildcard /usr/lib/jvm/java-17-openjdk* /usr/lib/jvm/java-21-openjdk*))
 export JAVA_HOME
 
-.PHONY: help environments demo test test-guarantees test-others test-spark faults fuzz bench stack lint types lock lock-kafka compose clean
+.PHONY: help environments demo test test-others test-guarantees test-spark faults fuzz bench stack lint types
+.PHONY: lock lock-kafka compose clean
 
 help: ## say what can be made
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -37,11 +38,11 @@ environments: $(READY) $(SPARK_READY) ## make both environments, before they are
 demo: $(READY) ## start everything, send deliveries, show what came of them; ONCE=1 stops after that
 	@exec $(BIN)/recibo demo
 
-test: lint types test-guarantees test-others ## run every check and every test; with -j2 two at a time
-test-guarantees: $(READY)
-	@exec $(BIN)/pytest tests/guarantees
+test: lint types test-others test-guarantees ## run every check and every test; with -j2 two at a time
 test-others: $(READY)
 	@exec $(BIN)/pytest --ignore=tests/guarantees
+test-guarantees: $(READY)
+	@exec $(BIN)/pytest tests/guarantees
 
 test-spark: $(SPARK_READY) ## run the tests of `recibo replay spark`: needs a JDK 17 (JAVA_HOME) and 1 GB
 	@test -x "$(JAVA_HOME)/bin/java" || { echo "no JDK 17: install one (Debian: openjdk-17-jre-headless) or set JAVA_HOME"; exit 2; }

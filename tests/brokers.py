@@ -1,7 +1,7 @@
 """Kafka's classes, loaded and linked once for all the brokers that the tests start (JEP 514).
 
 A broker starts in 1.3 s instead of 3.5 s with them, at half of the processor's time, and tests start
-some fifty. Making the file takes 15 s, once in a checkout.
+many. Making the file takes 15 s, once in a checkout.
 """
 
 import tempfile
