@@ -1,12 +1,14 @@
 """Who pays, told apart without being named: keyed hashes of the normalised document, e-mail and phone."""
 
 import functools
-import hmac
+import hashlib
 from typing import Final
 
 from projections.facts import Payer
 
 _HASH_DIGITS: Final = 32
+_BLOCK_BYTES: Final = 64
+"""Of SHA-256."""
 _REMEMBERED_LENGTH_MAX: Final = 1_000
 """Characters: whoever names a person in a megabyte is not to fill the memory with it."""
 _COUNTRY: Final = "55"
@@ -45,15 +47,20 @@ _remembered: Final = functools.lru_cache(maxsize=4096)(_told)
 def _hash(key: bytes, normalised: str) -> str | None:
     if not normalised:
         return None
-    # A copy costs two thirds of `hmac.digest`, which looks the algorithm up in OpenSSL each time.
-    keyed = _keyed(key).copy()
-    keyed.update(normalised.encode())
-    return keyed.hexdigest()[:_HASH_DIGITS]
+    # HMAC (RFC 2104) from two digests that have taken the key: half of what `hmac.digest` costs.
+    inner, outer = _keyed(key)
+    inner, outer = inner.copy(), outer.copy()
+    inner.update(normalised.encode())
+    outer.update(inner.digest())
+    return outer.hexdigest()[:_HASH_DIGITS]
 
 
 @functools.lru_cache(maxsize=1)
-def _keyed(key: bytes) -> hmac.HMAC:
-    return hmac.new(key, digestmod="sha256")
+def _keyed(key: bytes) -> tuple["hashlib._Hash", "hashlib._Hash"]:
+    """The inner and the outer digest of HMAC-SHA256, with the key taken."""
+    block = (key if len(key) <= _BLOCK_BYTES else hashlib.sha256(key).digest()).ljust(_BLOCK_BYTES, b"\0")
+    inner, outer = (bytes(byte ^ pad for byte in block) for pad in (0x36, 0x5C))
+    return hashlib.sha256(inner), hashlib.sha256(outer)
 
 
 def _letters_and_digits(document: str | None) -> str:
