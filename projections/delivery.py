@@ -10,7 +10,7 @@ PARTITIONS = 12
 """Partitions of every topic that is keyed by root. A root's partition is murmur2(root) modulo this."""
 
 
-class Delivery(msgspec.Struct, frozen=True, gc=False):
+class Delivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One row of `delivery_log`.
 
     Instants are integer nanoseconds since the epoch, UTC; the log keeps microseconds of them.

@@ -15,6 +15,7 @@ _matched: Final = re.compile(
 ).fullmatch
 """Every delivery has a date or two, so digits stand one by one: a repeat costs a loop."""
 _read: Final = dt.datetime.fromisoformat
+"""Looked up once."""
 _SECOND_NS: Final = 1_000_000_000
 _PLACE_NS: Final = tuple(10 ** (9 - digits) for digits in range(10))
 """What one in the last digit of a fraction is, by their number."""

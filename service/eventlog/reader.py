@@ -39,14 +39,14 @@ def delivery_of(row: asyncpg.Record) -> Delivery:
     position, source, account, provider, root, kind, trust, instants, body = row
     received_at, recorded_at = _INSTANTS.unpack(instants)
     return Delivery(
-        position,
-        source,
-        account,
-        provider,
-        root,
-        kind,
-        trust,
-        (received_at + _POSTGRES_EPOCH_US) * 1000,
-        (recorded_at + _POSTGRES_EPOCH_US) * 1000,
-        body,
+        position=position,
+        source=source,
+        account=account,
+        provider=provider,
+        root=root,
+        kind=kind,
+        trust=trust,
+        received_at=(received_at + _POSTGRES_EPOCH_US) * 1000,
+        recorded_at=(recorded_at + _POSTGRES_EPOCH_US) * 1000,
+        body=body,
     )
