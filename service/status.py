@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 
 from projections.delivery import PARTITIONS
 from service.errors import TransientError
-from service.kafka import checkpoint, topics
+from service.kafka import administration, checkpoint, topics
 from service.kafka.checkpoint import Checkpoint
 from service.kafka.consumer import reader
 from service.postgres import connect, sorted_errors, statement
@@ -127,7 +127,7 @@ async def _kafka(
     bootstrap, prefix = settings.kafka.bootstrap, settings.kafka.topic_prefix
     try:
         async with asyncio.timeout(_TIMEOUT_S):
-            await topics.check(bootstrap, prefix)
+            await administration.check(bootstrap, prefix)
             async with reader(bootstrap) as consumer:
                 published = {
                     stream: await checkpoint.read(

@@ -15,7 +15,7 @@ from service.eventlog.deliveries import DeliveryLog
 from service.ingress import app, server
 from service.ingress.batch import GroupCommit
 from service.ingress.lifeboat import Lifeboat
-from service.kafka import topics
+from service.kafka import administration
 from service.postgres import Pool, pool
 from service.projector.projector import Projector
 from service.projector.retry import Retry
@@ -219,7 +219,7 @@ def _pool(
 
 
 async def _right_topics(settings: Settings, stopping: asyncio.Event, waiting: Waiting) -> None:
-    await topics.await_right(settings.kafka.bootstrap, settings.kafka.topic_prefix, stopping, waiting)
+    await administration.await_right(settings.kafka.bootstrap, settings.kafka.topic_prefix, stopping, waiting)
 
 
 def _folder(settings: Settings) -> Folder:

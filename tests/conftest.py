@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from service import telemetry
-from service.kafka import topics
+from service.kafka import administration
 from service.localstack import LOCAL, Stack, running
 from tests.brokers import java_options
 from tests.servers import Kafka, fresh_database, fresh_prefix
@@ -65,7 +65,7 @@ async def database_url(stack: Stack) -> AsyncIterator[str]:
 async def kafka(stack: Stack) -> Kafka:
     """All topics, under a prefix that only this test uses."""
     prefix = fresh_prefix()
-    await topics.create(stack.kafka_bootstrap, prefix)
+    await administration.create(stack.kafka_bootstrap, prefix)
     return Kafka(bootstrap=stack.kafka_bootstrap, prefix=prefix)
 
 

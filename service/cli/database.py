@@ -6,7 +6,7 @@ import typer
 
 from service import migrations
 from service.cli import settings
-from service.kafka import topics as kafka_topics
+from service.kafka import administration
 
 
 def register(app: typer.Typer) -> None:
@@ -27,5 +27,5 @@ def migrate() -> None:
 def topics() -> None:
     """Create the topics that are missing, and check the partitions of all. Safe to repeat."""
     kafka = settings.load().kafka
-    created = asyncio.run(kafka_topics.create(kafka.bootstrap, kafka.topic_prefix))
+    created = asyncio.run(administration.create(kafka.bootstrap, kafka.topic_prefix))
     typer.echo("\n".join(f"created {name}" for name in created) or "all topics are there")

@@ -23,7 +23,7 @@ from aiokafka.errors import KafkaError
 from service import migrations, settings
 from service.checks import UrlTokenCheck
 from service.errors import PermanentError, ReciboError, TransientError
-from service.kafka import topics
+from service.kafka import administration, topics
 from service.localstack import Stack
 from service.localstack.ports import free_port
 from service.postgres import connect, sorted_errors
@@ -120,7 +120,7 @@ def _write_private(path: Path, text: str) -> None:
 async def _fill(loaded: Settings, *, own_database: bool) -> None:
     await asyncio.gather(
         migrations.migrate(loaded.database.migration_url),
-        topics.create(loaded.kafka.bootstrap, loaded.kafka.topic_prefix),
+        administration.create(loaded.kafka.bootstrap, loaded.kafka.topic_prefix),
     )
     if not own_database:
         await _insist_on_empty(loaded.database.url)

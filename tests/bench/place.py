@@ -14,7 +14,7 @@ from typing import IO
 import orjson
 import uvloop
 
-from service.kafka import topics
+from service.kafka import administration
 from service.localstack import LOCAL, Stack, running
 from tests.servers import fresh_database, fresh_prefix
 
@@ -33,7 +33,7 @@ def run(config: str, measure: Callable[[Environment], Awaitable[None]]) -> None:
 async def _run(servers: Stack, config: str, measure: Callable[[Environment], Awaitable[None]]) -> None:
     async with fresh_database(servers.database_url) as url:
         prefix = fresh_prefix()
-        await topics.create(servers.kafka_bootstrap, prefix)
+        await administration.create(servers.kafka_bootstrap, prefix)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "recibo.toml"
             path.write_text(config)

@@ -16,7 +16,7 @@ from typing import Final
 import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 
-from service.kafka import topics
+from service.kafka import administration, topics
 from service.runtime import EXIT_STOPPED
 from tests.checker.check import check
 from tests.checker.report import Report
@@ -167,7 +167,7 @@ class _Play:
 async def _surroundings(stage: Stage) -> AsyncIterator[tuple[str, Kafka]]:
     """A database and topics of the run's own."""
     kafka = Kafka(bootstrap=stage.servers.bootstrap, prefix=fresh_prefix())
-    await topics.create(kafka.bootstrap, kafka.prefix)
+    await administration.create(kafka.bootstrap, kafka.prefix)
     database_url = await new_database(stage.servers.database_url)
     try:
         yield database_url, kafka

@@ -18,7 +18,7 @@ from aiokafka import TopicPartition
 from projections.delivery import PARTITIONS
 from service.errors import TransientError
 from service.eventlog.deliveries import NewDelivery
-from service.kafka import topics
+from service.kafka import administration, topics
 from service.kafka.consumer import reader
 from service.spill.writer import SpillWriter
 from tests.deliveries import new_delivery
@@ -51,7 +51,7 @@ async def database_url(own: Servers) -> str:
 async def kafka(own: Servers) -> Kafka:
     await own.give_back_kafka()
     prefix = fresh_prefix()
-    await topics.create(own.bootstrap, prefix)
+    await administration.create(own.bootstrap, prefix)
     kafka = Kafka(bootstrap=own.bootstrap, prefix=prefix)
     await warm(kafka)
     return kafka
