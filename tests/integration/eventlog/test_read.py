@@ -44,3 +44,23 @@ async def test_a_delivery_comes_back_as_it_was_appended(database_url: str, recei
         recorded_at=nanoseconds(recorded_at),
         body=b"\x00\xff",
     )
+
+
+@pytest.mark.parametrize("long", [[], [0], [2], [5], [0, 1, 2, 3, 4, 5]], ids=str)
+async def test_pages_are_dense_and_bounded_whatever_is_long(database_url: str, long: list[int]) -> None:
+    bodies = [bytes(4_000 if at in long else 10) for at in range(6)]
+    connection = await connect(database_url, application="test")
+    await append_batch(connection, [new_delivery(body) for body in bodies])
+
+    pages, after = list[list[Delivery]](), 0
+    while page := await reader.between(connection, after=after, up_to=9, rows_max=4, bytes_max=5_000):
+        pages.append(page)
+        after = page[-1].position
+    await connection.close()
+
+    assert [delivery.body for page in pages for delivery in page] == bodies
+    assert [delivery.position for page in pages for delivery in page] == [1, 2, 3, 4, 5, 6]
+    for page in pages:
+        assert len(page) <= 4
+        # The last one may exceed it: else a body longer than that would stop everything.
+        assert sum(len(delivery.body) for delivery in page[:-1]) < 5_000
