@@ -7,6 +7,7 @@ deliveries again gives back.
 
 import hashlib
 import hmac
+from collections.abc import Sequence
 from typing import Final, Self
 
 import msgspec
@@ -16,6 +17,7 @@ from projections.carts import cart_of
 from projections.delivery import Delivery
 from projections.facts import Fact, Reading, Unreadable
 from projections.orders import order_of
+from projections.providers.documents import parsed_each
 from projections.states import States
 from projections.subscriptions import subscription_of
 from projections.timeline import Timeline
@@ -24,6 +26,9 @@ from projections.withdrawals import withdrawal_of
 FOLD_VERSION: Final = 1
 """Raise it with any change of code that alters what was already understood: states are rebuilt then.
 Learning to read what was quarantined is no such change."""
+
+PARSED_AHEAD: Final = 64
+"""Bodies whose objects are in memory together."""
 
 
 def fold_version(reading: Reading) -> str:
@@ -42,13 +47,40 @@ def interpret(delivery: Delivery, reading: Reading, *, retrying: bool = False) -
 
     Raises Unreadable, whose reason is kept with the delivery.
     """
-    fact = providers.read(delivery, reading)
-    if delivery.root != fact.root:
-        if delivery.root is not None:
-            raise Unreadable("root: the delivery names another one than its row")
-        if not retrying:
-            raise Unreadable("root: readable now, but the row was stored without one; retry it")
-    return fact
+    (told,) = interpret_each([delivery], reading, retrying=retrying)
+    if isinstance(told, Exception):
+        raise told
+    return told
+
+
+def interpret_each(
+    deliveries: Sequence[Delivery], reading: Reading, *, retrying: bool = False
+) -> list[Fact | Exception]:
+    """What each of `deliveries` says; in its place Unreadable, or what else was raised, an adapter's fault.
+
+    Some dozens are parsed before the first is read: a twentieth faster than one by one.
+    """
+    facts: list[Fact | Exception] = []
+    for start in range(0, len(deliveries), PARSED_AHEAD):
+        some = deliveries[start : start + PARSED_AHEAD]
+        documents = parsed_each([delivery.body for delivery in some])
+        for delivery, document in zip(some, documents, strict=True):
+            try:
+                fact = providers.read(delivery, reading, document)
+                if delivery.root != fact.root:
+                    _admit(delivery, retrying=retrying)
+                facts.append(fact)
+            except Exception as error:  # noqa: BLE001  Who asked decides; the others are read all the same.
+                facts.append(error)
+    return facts
+
+
+def _admit(delivery: Delivery, *, retrying: bool) -> None:
+    """Raise Unreadable unless `delivery`, in which another root is read than its row has, may be folded."""
+    if delivery.root is not None:
+        raise Unreadable("root: the delivery names another one than its row")
+    if not retrying:
+        raise Unreadable("root: readable now, but the row was stored without one; retry it")
 
 
 class Root(msgspec.Struct, frozen=True):

@@ -50,9 +50,13 @@ def root_of(provider: str, account: str, document: object, kind: str | None) -> 
     return _adapter(provider).root_of(account, document, kind)
 
 
-def read(delivery: Delivery, reading: Reading) -> Fact:
-    """What `delivery` says. Raises Unreadable, whose reason names the field."""
-    document = parsed(delivery.body)
+def read(delivery: Delivery, reading: Reading, document: Document | None = None) -> Fact:
+    """What `delivery` says; `document` is the object in its body, where that is parsed already.
+
+    Raises Unreadable, whose reason names the field.
+    """
+    if document is None:
+        document = parsed(delivery.body)
     adapter = _adapter(delivery.provider)
     if ESCAPE in delivery.body:
         refuse_nul(document, delivery.body, adapter.names)

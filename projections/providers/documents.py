@@ -6,7 +6,7 @@ cannot be read raises Unreadable, which names the field and never quotes a value
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -48,6 +48,18 @@ def parsed(body: bytes) -> Document:
     if not isinstance(document, dict):
         raise Unreadable(NOT_AN_OBJECT)
     return document
+
+
+def parsed_each(bodies: Iterable[bytes]) -> list[Document | None]:
+    """The JSON objects in `bodies`; null for anything else, of which `parsed` says why."""
+    documents: list[Document | None] = []
+    for body in bodies:
+        try:
+            document = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            document = None
+        documents.append(document if isinstance(document, dict) else None)
+    return documents
 
 
 def refuse_nul(document: Document, body: bytes, names: frozenset[str]) -> None:

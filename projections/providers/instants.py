@@ -63,7 +63,7 @@ def latest(*dates: tuple[str, str | None]) -> tuple[int, str] | None:
     """
     found: tuple[int, str] | None = None
     for field, text in dates:
-        if text:
+        if text and (found is None or text != found[1]):
             at = instant(text, field)
             if found is None or at > found[0]:
                 found = at, text

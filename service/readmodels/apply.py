@@ -9,7 +9,7 @@ What cannot be read is quarantined; a root whose fold raises, or whose rows Post
 parked with the positions of its deliveries; the rest flows.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import structlog
 from projections.delivery import Delivery, routing_key
 from projections.events import Outgoing, outgoing
 from projections.facts import Fact, Reading, Unreadable
-from projections.fold import Root, interpret
+from projections.fold import Root, interpret_each
 from service import telemetry
 from service.eventlog.events import NewEvent, append_events
 from service.kafka import topics
@@ -87,7 +87,7 @@ class Folder:
     async def apply(
         self,
         connection: Connection,
-        deliveries: Iterable[Delivery],
+        deliveries: Sequence[Delivery],
         *,
         generation: int,
         retrying: bool = False,
@@ -125,19 +125,17 @@ class Folder:
         )
 
     def _read(
-        self, deliveries: Iterable[Delivery], *, retrying: bool
+        self, deliveries: Sequence[Delivery], *, retrying: bool
     ) -> tuple[dict[str, _Pending], list[Quarantined]]:
         pending: dict[str, _Pending] = {}
         quarantined: list[Quarantined] = []
-        for delivery in deliveries:
-            try:
-                fact = interpret(delivery, self._reading, retrying=retrying)
-            except Unreadable as error:
-                quarantined.append(quarantined_of(delivery, error.reason))
-                continue
-            except Exception as error:  # noqa: BLE001  An adapter's fault: nothing is lost.
-                logger.error("projector.adapter_failed", position=delivery.position, error=place_of(error))
-                quarantined.append(quarantined_of(delivery, adapter_failed(error)))
+        for delivery, fact in zip(
+            deliveries, interpret_each(deliveries, self._reading, retrying=retrying), strict=True
+        ):
+            if not isinstance(fact, Fact):
+                if not isinstance(fact, Unreadable):  # An adapter's fault: nothing is lost.
+                    logger.error("projector.adapter_failed", position=delivery.position, error=place_of(fact))
+                quarantined.append(quarantined_of(delivery, reason_of(fact)))
                 continue
             one = pending.get(fact.root)
             if one is None:
@@ -266,9 +264,11 @@ def quarantined_of(delivery: Delivery, reason: str) -> Quarantined:
     )
 
 
-def adapter_failed(error: Exception) -> str:
-    """The reason of a delivery whose adapter raised what it must not."""
-    return f"the adapter failed: {type(error).__name__}"
+def reason_of(error: Exception) -> str:
+    """Why a delivery is kept aside that raised `error` when it was read."""
+    if isinstance(error, Unreadable):
+        return error.reason
+    return f"the adapter failed: {type(error).__name__}"  # It must not.
 
 
 def place_of(error: Exception) -> str:

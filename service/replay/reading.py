@@ -15,8 +15,9 @@ from typing import Final
 import msgspec
 
 from projections.delivery import Delivery, routing_key
-from projections.facts import Unreadable
-from projections.fold import interpret
+from projections.facts import Fact
+from projections.fold import PARSED_AHEAD, interpret_each
+from projections.providers import payers
 from service.crashpoints import crashpoint
 from service.errors import InvariantError
 from service.eventlog import reader as log_reader
@@ -24,14 +25,14 @@ from service.kafka.headers import receipt
 from service.kafka.partitioner import partition_of
 from service.postgres import Connection, statement
 from service.readmodels import store
-from service.readmodels.apply import adapter_failed, quarantined_of
+from service.readmodels.apply import quarantined_of, reason_of
 from service.readmodels.store import Quarantined
 from service.replay.jobs import Done, Strip, Task
 from service.replay.spill import Arrival, Segment, Sorter, Spill
 
 _SQL: Final = Path(__file__).parent
 _PAGE_ROWS: Final = 2_000
-_PAGE_BYTES: Final = 4 * 1024 * 1024
+_PAGE_BYTES: Final = 8 * 1024 * 1024
 _SEGMENT_FACTS: Final = 20_000
 _SEGMENT_BYTES: Final = 64 * 1024 * 1024
 """Of the bodies whose facts wait in memory: these are hardly ever longer."""
@@ -71,6 +72,7 @@ class StripReader:
                     body_bytes = 0
         if sorter.count:
             segments.append(self._write(strip, len(segments), sorter))
+        payers.forget()
         counts["quarantined"] = len(quarantined)
         counts["facts"] -= len(quarantined)
         crashpoint("replay.spilled")
@@ -84,19 +86,21 @@ class StripReader:
         reading = self._goal.reading
         # One provider after the other, for the processor: the same code over and over costs it a seventh
         # less than four adapters in turn.
-        for delivery in sorted(deliveries, key=_provider):
-            first = said.get(delivery.body)
-            if first is not None and _told(first) == _told(delivery):
-                # Sent again, byte for byte: no repeat dates a fact better than the one before it.
-                continue
-            try:
-                # A row without a root gets the one that is read in it today, as by a retry.
-                arrivals.append((delivery.position, interpret(delivery, reading, retrying=True)))
-                said[delivery.body] = delivery
-            except Unreadable as error:
-                quarantined.append(quarantined_of(delivery, error.reason))
-            except Exception as error:  # noqa: BLE001  An adapter's fault, as the projector takes it.
-                quarantined.append(quarantined_of(delivery, adapter_failed(error)))
+        ordered = sorted(deliveries, key=_provider)
+        for start in range(0, len(ordered), PARSED_AHEAD):
+            fresh: list[Delivery] = []
+            for delivery in ordered[start : start + PARSED_AHEAD]:
+                first = said.get(delivery.body)
+                # Else sent again, byte for byte: no repeat dates a fact better than the one before it.
+                if first is None or _told(first) != _told(delivery):
+                    fresh.append(delivery)
+            # A row without a root gets the one that is read in it today, as by a retry.
+            for delivery, fact in zip(fresh, interpret_each(fresh, reading, retrying=True), strict=True):
+                if isinstance(fact, Fact):
+                    arrivals.append((delivery.position, fact))
+                    said[delivery.body] = delivery
+                else:
+                    quarantined.append(quarantined_of(delivery, reason_of(fact)))
         arrivals.sort(key=_position)
         return arrivals
 

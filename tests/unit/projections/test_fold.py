@@ -2,8 +2,8 @@
 
 import pytest
 
-from projections.facts import Reading, Unreadable
-from projections.fold import Root, fold_version, interpret
+from projections.facts import Fact, Reading, Unreadable
+from projections.fold import PARSED_AHEAD, Root, fold_version, interpret, interpret_each
 from tests.deliveries import admin_payment
 from tests.facts import ORDER, delivery, empty_root, fact
 
@@ -32,6 +32,35 @@ def test_a_row_without_a_root_is_folded_by_retry_alone() -> None:
         interpret(rootless, READING)
 
     assert interpret(rootless, READING, retrying=True).root == ORDER
+
+
+def test_each_of_many_is_read_as_it_is_alone() -> None:
+    good = delivery(1, body=BODY)
+    bad = [
+        delivery(2, body=b"{"),
+        delivery(3, body=b"[]"),
+        delivery(4, body=b"null"),
+        delivery(5, body=b'{"type":"\xff"}'),
+        delivery(6, provider="nobody", body=BODY),
+        delivery(7, root="shop:order:o-2", body=BODY),
+        delivery(8, root=None, body=BODY),
+    ]
+    many = [good, *bad, *[good] * PARSED_AHEAD, *bad, good]
+
+    read = interpret_each(many, READING)
+
+    assert len(read) == len(many)
+    for one, told in zip(many, read, strict=True):
+        if isinstance(told, Fact):
+            assert told == interpret(one, READING)
+            continue
+        with pytest.raises(Unreadable) as alone:
+            interpret(one, READING)
+        assert isinstance(told, Unreadable)
+        assert told.reason == alone.value.reason
+    assert [one for one, told in zip(many, read, strict=True) if isinstance(told, Fact)] == [good] * (
+        PARSED_AHEAD + 2
+    )
 
 
 def test_no_reason_names_a_root() -> None:
