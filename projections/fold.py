@@ -47,10 +47,10 @@ def interpret(delivery: Delivery, reading: Reading, *, retrying: bool = False) -
 
     Raises Unreadable, whose reason is kept with the delivery.
     """
-    (told,) = interpret_each([delivery], reading, retrying=retrying)
-    if isinstance(told, Exception):
-        raise told
-    return told
+    fact = providers.read(delivery, reading)
+    if delivery.root != fact.root:
+        _admit(delivery, retrying=retrying)
+    return fact
 
 
 def interpret_each(
@@ -70,6 +70,9 @@ def interpret_each(
                 if delivery.root != fact.root:
                     _admit(delivery, retrying=retrying)
                 facts.append(fact)
+            except Unreadable as error:
+                # Anew: one that was raised holds on to its frames, and these to all that was read here.
+                facts.append(Unreadable(error.reason))
             except Exception as error:  # noqa: BLE001  Who asked decides; the others are read all the same.
                 facts.append(error)
     return facts

@@ -1,5 +1,7 @@
 """Reading a delivery against its row, and the version of the fold."""
 
+import gc
+
 import pytest
 
 from projections.facts import Fact, Reading, Unreadable
@@ -61,6 +63,16 @@ def test_each_of_many_is_read_as_it_is_alone() -> None:
     assert [one for one, told in zip(many, read, strict=True) if isinstance(told, Fact)] == [good] * (
         PARSED_AHEAD + 2
     )
+
+
+def test_what_cannot_be_read_holds_on_to_nothing() -> None:
+    bad = [delivery(1, body=b"{"), delivery(2, body=b"[]"), delivery(3, root="shop:order:o-2", body=BODY)]
+    gc.collect()
+
+    for one in bad:
+        interpret_each([one], READING)
+
+    assert gc.collect() == 0
 
 
 def test_no_reason_names_a_root() -> None:
