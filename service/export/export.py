@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from projections.facts import Fact, Reading
@@ -200,6 +201,8 @@ class Export:
         return manifest.with_joined(*joined, facts)
 
     def _fold(self, manifest: Manifest, told: Told) -> Manifest:
+        # What Arrow keeps after reading is memory for those who fold now: 90 MB at ten million.
+        pa.default_memory_pool().release_unused()
         total = manifest.rows().get(FACTS, 0)
         folded = pool.fold(
             self._folder,
