@@ -187,6 +187,12 @@ def _sorted(error: asyncpg.PostgresError, lost: type[TransientError]) -> Excepti
         )
     if state[:2] in _DATUM_CLASSES:
         return DatumRefusedError(f"Postgres refuses a value of the row ({state})")
+    if state == "53100":
+        return TransientError(
+            "the disk of Postgres is full (53100): free space there (`recibo replay drop-shadow` and "
+            "`drop-previous` give back what rebuilds hold), then run the same again; nothing is lost",
+            store="postgres",
+        )
     if state[:2] in _TRANSIENT_CLASSES:
         return TransientError(f"Postgres cannot do this now ({state})", store="postgres")
     if state == "28P01" or state[:2] in {"28", "3D"}:

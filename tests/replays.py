@@ -191,12 +191,22 @@ async def verified(database_url: str, folder: Path, *, reading: Reading | None =
 
 
 async def naive_states(
-    connection: Connection, *, reading: Reading | None = None, up_to: int | None = None
+    connection: Connection,
+    *,
+    reading: Reading | None = None,
+    up_to: int | None = None,
+    effective_at: int | None = None,
 ) -> dict[str, States]:
-    """Each root's states by the log, folded delivery by delivery, with nothing but the projections."""
+    """Each root's states by the log, folded delivery by delivery, with nothing but the projections.
+
+    What is known by the position `up_to` of what had happened by `effective_at`, where given; a repeat that
+    dates a fact anew makes no difference to that here.
+    """
     roots: dict[str, Root] = {}
-    for position, fact in await _facts(connection, reading or Reading()):
-        if up_to is None or position <= up_to:
+    for position, fact in await facts_in(connection, reading or Reading()):
+        if (up_to is None or position <= up_to) and (
+            effective_at is None or fact.occurred_at <= effective_at
+        ):
             root = roots.get(fact.root) or Root.decode(fact.root, None)
             roots[fact.root] = root.join(fact)
     return {name: root.states for name, root in roots.items()}
@@ -208,7 +218,7 @@ async def naive_ids(
     """Each root's event ids that folding the log in order yields; the generation by position and root."""
     roots: dict[str, Root] = {}
     ids: dict[str, list[str]] = {}
-    for position, fact in await _facts(connection, reading or Reading()):
+    for position, fact in await facts_in(connection, reading or Reading()):
         before = roots.get(fact.root) or Root.decode(fact.root, None)
         after = roots[fact.root] = before.join(fact)
         told = outgoing(
@@ -239,7 +249,8 @@ async def whole_log(connection: Connection) -> list[Logged]:
     return await log_reader.between(connection, after=0, up_to=last, rows_max=last, bytes_max=1_000_000_000)
 
 
-async def _facts(connection: Connection, reading: Reading) -> list[tuple[int, Fact]]:
+async def facts_in(connection: Connection, reading: Reading) -> list[tuple[int, Fact]]:
+    """What can be read in the log, with its positions."""
     facts = []
     for row in await whole_log(connection):
         try:

@@ -164,7 +164,7 @@ def as_of(
     effective = None if effective_at is None else instants.parsed(effective_at)
 
     async def run(options: Options) -> dict[str, Any]:
-        goal = await _goal_as_of(loaded, into, known, effective)
+        goal = await _goal_as_of(loaded, into, known, effective, restart=restart)
         async with rebuilding.site(goal, options) as site:
             summary = await _built(site, options)
             await shadow.finish(site.writer, into, _told(goal))
@@ -176,14 +176,19 @@ def as_of(
     _tell(summary)
 
 
-async def _goal_as_of(loaded: Settings, into: str, known: int | None, effective: int | None) -> Goal:
-    async with rebuilding.owner_of(loaded.database.migration_url) as owner:
+async def _goal_as_of(
+    loaded: Settings, into: str, known: int | None, effective: int | None, *, restart: bool
+) -> Goal:
+    owner_url = loaded.database.migration_url
+    # Without an instant a killed run goes on to where the log ended when it began.
+    resumed = None if known is not None or restart else await rebuilding.position_left(owner_url, into)
+    async with rebuilding.owner_of(owner_url) as owner:
         if effective is not None:
             await looking.check_not_future(owner, effective)
-        if known is None:
-            position = await head.position(owner, "deliveries")
-        else:
+        if known is not None:
             position = await looking.position_at(owner, known)
+        else:
+            position = resumed or await head.position(owner, "deliveries")
     return Goal(
         purpose="as_of",
         schema=into,

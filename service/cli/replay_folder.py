@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import orjson
 import typer
 
+from projections.events import rfc3339
 from service.cli import replay
 from service.cli.progress import bar
 from service.cli.show import EffectiveAtOption, KnownAtOption
-from service.errors import InvariantError
+from service.errors import InvariantError, PermanentError
 from service.extras import extra
-from service.replay.instants import parsed
+from service.replay import instants
 
 if TYPE_CHECKING:
     from service.exported.directory import Directory
@@ -103,11 +104,12 @@ def _replay(
         from service.exported.manifest import NOW, AsOf  # noqa: PLC0415
     folder = Directory(url)
     manifest = folder.export()
-    target = None if into is None else states_directory(into)
     as_of = AsOf(
-        known_at=None if known_at is None else parsed(known_at),
-        effective_at=None if effective_at is None else parsed(effective_at),
+        known_at=None if known_at is None else instants.parsed(known_at),
+        effective_at=None if effective_at is None else instants.parsed(effective_at),
     )
+    _check(as_of, manifest, url)
+    target = None if into is None else states_directory(into)
     started = time.monotonic()
     folded = fold(folder, manifest, target, as_of)
     seconds = time.monotonic() - started
@@ -130,4 +132,20 @@ def _replay(
     if equal is False:
         raise InvariantError(
             f"the states in {url} are not those that its facts fold to: export to a new folder"
+        )
+
+
+def _check(as_of: "AsOf", manifest: "Manifest", url: str) -> None:
+    """Raise PermanentError for an instant of which the folder cannot tell anything."""
+    for instant in (as_of.known_at, as_of.effective_at):
+        if instant is not None:
+            instants.check_not_future(instant, now=time.time_ns())
+    if as_of.known_at is None or not manifest.ranges:
+        return
+    instants.check_in_log(as_of.known_at, began_at=manifest.origin.began_at)
+    ended_at = manifest.ranges[-1].ended_at
+    if as_of.known_at > ended_at:
+        raise PermanentError(
+            f"{url} ends with what was received at {rfc3339(ended_at)}, before {rfc3339(as_of.known_at)}: "
+            "leave --known-at out, or export again"
         )

@@ -8,6 +8,7 @@ from typing import Final
 import asyncpg
 
 from projections.delivery import Delivery
+from service.errors import InvariantError
 from service.postgres import Connection, statement
 
 _SQL: Final = Path(__file__).parent
@@ -32,6 +33,12 @@ async def between(
             statement(_SQL, "deliveries_between"), after, up_to, rows_max, bytes_max
         )
     return [delivery_of(row) for row in rows]
+
+
+def require_dense(page: Sequence[Delivery], after: int) -> None:
+    """Raise InvariantError unless `page` holds the positions right after `after`, one by one."""
+    if not page or page[-1].position != after + len(page):
+        raise InvariantError(f"the log has holes after position {after}: stop, and restore it from a backup")
 
 
 async def at(connection: Connection, positions: Sequence[int]) -> list[Delivery]:

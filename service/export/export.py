@@ -153,7 +153,7 @@ class Export:
             positions = self._quarantined(manifest, held) if held.quarantined else []
             for start in range(0, len(positions), _REREAD_ROWS):
                 deliveries = await self._log.at(positions[start : start + _REREAD_ROWS])
-                if any(isinstance(read(delivery, self._reading), Fact) for delivery in deliveries):
+                if any(isinstance(fact, Fact) for fact in read(deliveries, self._reading)):
                     found.append(held)
                     break
         return found

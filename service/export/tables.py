@@ -12,14 +12,15 @@ from typing import Final
 import pyarrow as pa
 
 from projections.delivery import Delivery, routing_key
-from projections.facts import Fact, Reading, Unreadable
-from projections.fold import interpret
+from projections.facts import Fact, Reading
+from projections.fold import interpret_each
 from service.export.log import Logged
 from service.exported import columns
 from service.exported.columns import Stated, arrival
 from service.exported.directory import Directory
 from service.exported.manifest import FACTS, LOG, QUARANTINE, File, Manifest
 from service.exported.writing import FileWriter, by_bucket
+from service.readmodels.apply import reason_of
 
 _BYTES_MAX: Final = 67_108_864
 """Of rows that wait in memory; beyond it a range has more files."""
@@ -44,12 +45,12 @@ class RangeTables:
     def add(self, page: Sequence[Logged]) -> None:
         """Take the next deliveries of the range."""
         facts, unread = [], []
-        for logged in page:
-            match read(logged.delivery, self._reading):
-                case Unreadable(reason=reason):
-                    unread.append((*arrival(logged.delivery), *_unread(logged, reason)))
-                case fact:
-                    facts.append(Stated(logged.delivery, fact))
+        told = read([logged.delivery for logged in page], self._reading)
+        for logged, fact in zip(page, told, strict=True):
+            if isinstance(fact, Fact):
+                facts.append(Stated(logged.delivery, fact))
+            else:
+                unread.append((*arrival(logged.delivery), *_unread(logged, reason_of(fact))))
         self._wait(LOG, columns.table_of(map(self._log_row, page), self._columns(LOG)))
         if facts:
             self._wait(FACTS, columns.facts_table(facts))
@@ -108,15 +109,13 @@ class RangeTables:
         return None if key is None else hmac.digest(key, value, hashlib.sha256)[:_HASH_BYTES].hex()
 
 
-def read(delivery: Delivery, reading: Reading) -> Fact | Unreadable:
-    """What `delivery` says by today's code, or why that cannot be told.
+def read(deliveries: Sequence[Delivery], reading: Reading) -> list[Fact | Exception]:
+    """What each of `deliveries` says by today's code; in its place what was raised where that cannot be told.
 
-    As in a rebuild, one that is readable now counts, although it may still wait in the live quarantine.
+    As in a rebuild, one that is readable now counts, although it may still wait in the live quarantine, and
+    an adapter's fault keeps aside what it fails on and nothing else.
     """
-    try:
-        return interpret(delivery, reading, retrying=True)
-    except Unreadable as unreadable:
-        return unreadable
+    return interpret_each(deliveries, reading, retrying=True)
 
 
 def _unread(logged: Logged, reason: str) -> tuple[object, ...]:

@@ -1,10 +1,17 @@
-"""Fold all buckets on this machine's cores. A process that dies takes the fold with it, nothing else."""
+"""Fold all buckets on this machine's cores.
+
+A process that dies takes the fold with it, nothing else. They end with the one that started them, however
+that ends: who runs the same again is alone with the folder.
+"""
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from multiprocessing.connection import wait as wait_for
 
 import pyarrow as pa
 
@@ -47,7 +54,7 @@ def _each(one: Callable[[int], Folded], manifest: Manifest, processes: int) -> I
         return
     # Spawned: a fork would copy the threads of Arrow in whatever state they are.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_become_small) as pool:
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin) as pool:
         waiting = {pool.submit(one, bucket) for bucket in buckets}
         try:
             while waiting:
@@ -58,6 +65,19 @@ def _each(one: Callable[[int], Folded], manifest: Manifest, processes: int) -> I
             raise TransientError("a process of the fold was killed (out of memory?): run it again") from None
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _become_small()
+
+
+def _end_with_parent() -> None:
+    # A pool whose owner was killed would fold what it has been given and then wait for ever.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait_for([parent.sentinel])
+    os._exit(1)
 
 
 def _become_small() -> None:

@@ -11,7 +11,6 @@ from typing import Final
 
 import msgspec
 
-from projections.events import rfc3339
 from projections.facts import Fact, Reading
 from projections.fold import states_of
 from projections.states import States
@@ -20,6 +19,7 @@ from service.errors import PermanentError
 from service.eventlog import head
 from service.kafka.headers import nanoseconds
 from service.postgres import Connection, statement
+from service.replay import instants
 from service.replay.history import Told, timeline_of, told_of
 
 _SQL: Final = Path(__file__).parent
@@ -68,18 +68,14 @@ async def position_at(connection: Connection, instant: int) -> int:
         else:
             high = middle - 1
     if low == 0:
-        first = rfc3339(await _recorded_at(connection, 1))
-        raise PermanentError(f"{rfc3339(instant)} is before the log: its first delivery is of {first}")
+        instants.check_in_log(instant, began_at=await _recorded_at(connection, 1))
     return low
 
 
 async def check_not_future(connection: Connection, instant: int) -> None:
     """Raises PermanentError for an instant after the database's clock."""
-    now = nanoseconds(await connection.fetchval("select clock_timestamp()"))
-    if instant > now:
-        raise PermanentError(
-            f"{rfc3339(instant)} is in the future (it is {rfc3339(now)}): nothing is known of it"
-        )
+    now = await connection.fetchval("select clock_timestamp()")
+    instants.check_not_future(instant, now=nanoseconds(now))
 
 
 async def seen(

@@ -18,6 +18,7 @@ from service.kafka.partitioner import partition_of
 from service.postgres import Connection, statement
 from service.readmodels.apply import Folder
 from service.replay.goal import Goal
+from service.replay.reading import check_digests
 
 _SQL: Final = Path(__file__).parent
 _PAGE_ROWS: Final = 1_000
@@ -54,7 +55,10 @@ class CatchUp:
         self._folder = Folder(log=goal.log, reading=goal.reading, silent=True)
 
     async def to(self, vector: Mapping[int, int]) -> Followed:
-        """Fold every row at or below `vector`, and none above it."""
+        """Fold every row at or below `vector`, and none above it.
+
+        Raises InvariantError where the log is damaged, as reading it does.
+        """
         places = {
             row["partition"]: _Place(row["reached"], row["folded"])
             for row in await self._writer.fetch(statement(_SQL, "read_places"))
@@ -69,7 +73,10 @@ class CatchUp:
             page = await log_reader.between(
                 self._reader, after=after, up_to=end, rows_max=_PAGE_ROWS, bytes_max=_PAGE_BYTES
             )
-            up_to = page[-1].position if page else end
+            log_reader.require_dense(page, after)
+            up_to = page[-1].position
+            if self._goal.purpose == "verify":
+                await check_digests(self._reader, self._goal.log, after, up_to)
             live = _live(page, places, vector, after=after, up_to=up_to)
             await self._fold(live, places)
             after, folded = up_to, folded + len(live)

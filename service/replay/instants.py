@@ -9,6 +9,7 @@ import re
 import zoneinfo
 from typing import Final
 
+from projections.events import rfc3339
 from projections.facts import Unreadable
 from projections.providers.instants import instant
 from service.errors import PermanentError
@@ -31,6 +32,22 @@ def parsed(text: str) -> int:
             f"{text!r} is no instant: write 2025-11-03 (the end of that day in {ZONE}), 2025-11-03T13:02 "
             "(the time there) or 2025-11-03T16:02:10.412Z"
         ) from None
+
+
+def check_not_future(instant: int, *, now: int) -> None:
+    """Raise PermanentError for an `instant` after `now`; both are nanoseconds since the epoch."""
+    if instant > now:
+        raise PermanentError(
+            f"{rfc3339(instant)} is in the future (it is {rfc3339(now)}): nothing is known of it"
+        )
+
+
+def check_in_log(instant: int, *, began_at: int) -> None:
+    """Raise PermanentError for an `instant` before the log's first delivery."""
+    if instant < began_at:
+        raise PermanentError(
+            f"{rfc3339(instant)} is before the log: its first delivery is of {rfc3339(began_at)}"
+        )
 
 
 def _end_of(day: str) -> int:

@@ -58,7 +58,7 @@ class StripReader:
         counts = Counter[str]()
         body_bytes = 0
         if self._goal.purpose == "verify":
-            await self._check_digests(strip)
+            await check_digests(self._reader, self._goal.log, *self._stretch(strip))
         async with aclosing(self._pages(strip)) as pages:
             async for page in pages:
                 counts["rows"] += len(page)
@@ -114,10 +114,7 @@ class StripReader:
         try:
             while after < end:
                 page = await coming
-                if not page or page[-1].position != after + len(page):
-                    raise InvariantError(
-                        f"the log has holes after position {after}: stop, and restore it from a backup"
-                    )
+                log_reader.require_dense(page, after)
                 after = page[-1].position
                 if after < end:
                     coming = self._page(after, end)
@@ -137,14 +134,6 @@ class StripReader:
     def _stretch(self, strip: Strip) -> tuple[int, int]:
         after = strip.number * self._task.strip_rows
         return after, min(after + self._task.strip_rows, self._task.last_position)
-
-    async def _check_digests(self, strip: Strip) -> None:
-        damaged = await self._reader.fetchval(statement(_SQL, "damaged_delivery"), *self._stretch(strip))
-        if damaged is not None:
-            raise InvariantError(
-                f"the body of {receipt(self._goal.log, damaged)} is not what its sha256 says: the log is "
-                "damaged; stop, and restore it from a backup"
-            )
 
     def _counting(self, page: list[Delivery], skipped: dict[int, int]) -> list[Delivery]:
         """Those of `page` that count; of the others, the first position of each partition to `skipped`."""
@@ -179,6 +168,16 @@ class StripReader:
                 strip.number,
                 *(msgspec.json.encode(each).decode() for each in (counts, segments, skipped)),
             )
+
+
+async def check_digests(reader: Connection, log: str, after: int, up_to: int) -> None:
+    """Raise InvariantError unless each body after position `after` up to `up_to` is what its digest says."""
+    damaged = await reader.fetchval(statement(_SQL, "damaged_delivery"), after, up_to)
+    if damaged is not None:
+        raise InvariantError(
+            f"the body of {receipt(log, damaged)} is not what its sha256 says: the log is "
+            "damaged; stop, and restore it from a backup"
+        )
 
 
 _provider: Final = attrgetter("provider")

@@ -334,6 +334,20 @@ async def _check_live(site: Site) -> None:
         )
 
 
+async def position_left(owner_url: str, schema: str) -> int | None:
+    """The position as of which a killed run was to fill `schema`; null where none left anything there.
+
+    Raises PermanentError if the schema is somebody else's.
+    """
+    writer = await connect_as_owner(owner_url, application="replay", schema=schema)
+    try:
+        with sorted_errors(lost=TransientError):
+            found = await shadow.progress_in(writer, schema)
+    finally:
+        writer.terminate()
+    return None if found is None else found.goal.position
+
+
 async def discard(owner_url: str, schema: str) -> bool:
     """Drop what an unfinished rebuild left in `schema`; whether there was any.
 

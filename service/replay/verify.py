@@ -21,6 +21,7 @@ from service.replay.rebuild import Options, Site, Teller, build, task_of
 from service.replay.spill import Spill
 
 _SQL: Final = Path(__file__).parent
+_COUNTED_AT_ONCE: Final = 1_000_000
 
 
 class Misnamed(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +39,8 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     compared: Compared
     events: int
     """Records of the outbox since the last swap."""
+    events_to: int
+    """Its last position that was looked at: where it ended when this began, also if that was killed once."""
     misnamed: int
     """Roots whose ids there are not those that the log yields."""
     misnamed_listed: list[Misnamed]
@@ -81,6 +84,7 @@ async def _check_version(site: Site) -> None:
 async def _check_ids(site: Site, options: Options) -> int:
     since = site.progress.since
     assert since is not None
+    await _check_dense(site, since.event_position)
     events = since.event_end - since.event_position
     strip_rows = site.progress.strip_rows
     strips = -(-events // strip_rows)
@@ -90,6 +94,19 @@ async def _check_ids(site: Site, options: Options) -> int:
         await workers.run((EventStrip(number) for number in range(strips) if number not in done), told)
         await workers.run((Ids(number) for number in range(site.progress.buckets)), lambda _: None)
     return events
+
+
+async def _check_dense(site: Site, event_position: int) -> None:
+    """Count the records of the outbox up to `event_position`; those after it are read one by one.
+
+    A million in each transaction: one long one over the log would keep the head row's dead versions.
+    """
+    for after in range(0, event_position, _COUNTED_AT_ONCE):
+        end = min(after + _COUNTED_AT_ONCE, event_position)
+        if await site.reader.fetchval(statement(_SQL, "count_events"), after, end) != end - after:
+            raise InvariantError(
+                f"the event log has holes after position {after}: stop, and restore it from a backup"
+            )
 
 
 async def _found(site: Site, compared: Compared, events: int, listed_max: int) -> Verified:
@@ -106,6 +123,7 @@ async def _found(site: Site, compared: Compared, events: int, listed_max: int) -
     return Verified(
         compared=compared,
         events=events,
+        events_to=since.event_end,
         misnamed=misnamed[0]["roots"] if misnamed else 0,
         misnamed_listed=[
             Misnamed(root=row["root"], expected=row["expected"], found=row["found"])

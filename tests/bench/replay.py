@@ -40,7 +40,7 @@ from service.localstack.postgres import Postgres
 from service.localstack.stack import LOCAL
 from tests.bench import place
 from tests.bench.filling import fill
-from tests.roles import resident_mb
+from tests.roles import family, resident_mb
 from tests.servers import database_named
 
 ROWS = [int(rows) for rows in os.environ.get("BENCH_ROWS", "1000000,10000000").split(",")]
@@ -195,19 +195,11 @@ def _run(folder: Path, database: str, *words: str) -> tuple[float, int]:
     ) as process:
         peak = 0
         while process.returncode is None:
-            peak = max(peak, sum(map(resident_mb, _family(process.pid))))
+            peak = max(peak, sum(map(resident_mb, family(process.pid))))
             with suppress(subprocess.TimeoutExpired):
                 process.wait(LOOK_S)
     assert process.returncode == 0
     return time.perf_counter() - started, peak
-
-
-def _family(pid: int) -> list[int]:
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        children = []
-    return [pid, *(each for child in children for each in _family(int(child)))]
 
 
 def _home() -> Path:

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from tests.projectors import states
-from tests.replays import append, fold_live, lives, verified
+from tests.replays import append, fold_live, lives, naive_states, verified
 
 IN_A_WORKER = (
     "replay.spilled@3",
@@ -66,6 +66,30 @@ async def test_killed_while_it_catches_up_and_run_again(database_url: str, tmp_p
     await owner.execute("drop schema recibo_previous cascade")
     await owner.close()
     assert (await verified(database_url, tmp_path)).holds
+
+
+async def test_states_as_of_now_killed_and_run_again_are_as_of_then(
+    database_url: str, tmp_path: Path
+) -> None:
+    rows = lives(2_000)
+    await append(database_url, rows[:1_500])
+    words = ("as-of", "--into=then")
+    code, said = await _replay(database_url, tmp_path, 1, *words, crashpoint="replay.bucket_written@1")
+    assert code == -signal.SIGKILL, said
+    await append(database_url, rows[1_500:])
+
+    code, said = await _replay(database_url, tmp_path, 1, *words)
+
+    assert code == 0, said
+    owner = await asyncpg.connect(database_url)
+    expected = await naive_states(owner, up_to=1_500)
+    found = await owner.fetch('select root, status, facts from "then".order_state')
+    await owner.close()
+    assert {row["root"]: (row["status"], row["facts"]) for row in found} == {
+        root: (each.order.status, each.order.facts)
+        for root, each in expected.items()
+        if each.order is not None
+    }
 
 
 async def test_killed_at_any_moment_and_run_again(database_url: str, tmp_path: Path) -> None:
@@ -135,9 +159,11 @@ async def _replay(
         "RECIBO_CRASHPOINT": crashpoint,
     }
     arguments = what or ("rebuild", "--swap", "--publish-amendments")
+    if arguments[0] == "rebuild":
+        arguments = (*arguments, "--strip-rows=300")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "service", "replay", *arguments),
-        *("--strip-rows=300", f"--processes={processes}", f"--spill-folder={folder}"),
+        *(f"--processes={processes}", f"--spill-folder={folder}"),
         env=environment,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

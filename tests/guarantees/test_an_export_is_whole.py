@@ -1,23 +1,36 @@
 """An exported folder is whole or says that it is not; it holds the live states, and nobody's name."""
 
+import asyncio
+import datetime as dt
+import os
 import re
 import shutil
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
 import duckdb
 import msgspec
 import orjson
+import pyarrow.parquet as pq
 import pytest
 
+from projections.delivery import Delivery
+from projections.facts import Fact, Reading, Unreadable
+from projections.fold import interpret
+from projections.providers import ADAPTERS
+from projections.providers.documents import Document
+from projections.timeline import Timeline
 from service.errors import InvariantError, PermanentError, TransientError
+from service.eventlog import reader
 from service.eventlog.deliveries import append_batch
 from service.exported import check, pool
 from service.exported import duckdb as duckdb_file
 from service.exported.directory import Directory
 from service.exported.fold import timelines
-from service.exported.manifest import FACTS, LOG, NAME, AsOf, Layout, Manifest
+from service.exported.manifest import FACTS, LOG, NAME, QUARANTINE, AsOf, Layout, Manifest
 from service.localstack import Stack
 from service.postgres import connect
 from service.simulation.notices import person
@@ -37,7 +50,8 @@ from tests.exports import (
 )
 from tests.projectors import ends, fold_up_to, projector_of
 from tests.relays import drain, relay_of
-from tests.servers import Kafka, fresh_database
+from tests.roles import family, resident_mb
+from tests.servers import Kafka, eventually, fresh_database
 
 COUNT = 1_030
 """Two ranges that were joined, two that were not, and a tail."""
@@ -376,24 +390,149 @@ def _named(text: str) -> set[str]:
     return {word for word in PERSONAL.findall(text) if not word.lstrip("+").isdecimal() or word in NUMBERS}
 
 
-async def test_as_of_an_instant_is_the_fold_of_what_was_known_then(database_url: str, tmp_path: Path) -> None:
-    for first in range(0, 500, 100):
-        await append(database_url, first, first + 100)
-    owner = await asyncpg.connect(database_url)
-    known_at = await owner.fetchval("select recorded_at from delivery_log where position = 300")
-    await owner.close()
+@pytest.mark.parametrize("seconds", [None, 0, 3600])
+async def test_as_of_an_instant_is_the_naive_fold_of_what_was_known_and_had_happened(
+    database_url: str, tmp_path: Path, seconds: int | None
+) -> None:
+    """`seconds` after a fact in the midst of history it is; null leaves out what had happened."""
+    connection = await connect(database_url, application="writer")
+    for row in deliveries(500):
+        await append_batch(connection, [row])
+    log = await reader.between(connection, after=0, up_to=500, rows_max=500, bytes_max=10_000_000)
+    await connection.close()
     manifest = (await export(database_url, tmp_path / "out")).manifest
     opened = Directory(str(tmp_path / "out"))
-    instant = round(known_at.timestamp() * 1_000_000) * 1000
+    facts = [(each, told) for each in log if isinstance(told := _read(each), Fact)]
+    middle = sorted(fact.occurred_at for _, fact in facts)[len(facts) // 2]
+    effective_at = None if seconds is None else middle + seconds * 1_000_000_000
 
-    then = AsOf(known_at=instant)
-    seen = [one for bucket in range(3) for one in timelines(opened, manifest.of(FACTS, bucket), then)]
+    for position in (1, 137, 300, 500):
+        known_at = log[position - 1].recorded_at
+        for instant, last in ((known_at, position), (known_at - 1_000, position - 1)):
+            then = AsOf(known_at=instant, effective_at=effective_at)
+            found = [
+                one for bucket in range(3) for one in timelines(opened, manifest.of(FACTS, bucket), then)
+            ]
 
-    rows = deliveries(300)
-    assert {one.root for one in seen} <= {row.root for row in rows}
-    identities = {fact.identity for one in seen for fact in one.entries}
-    everything = [one for bucket in range(3) for one in timelines(opened, manifest.of(FACTS, bucket))]
-    assert 0 < len(identities) < sum(len(one.entries) for one in everything)
+            assert {one.root: one.entries for one in found} == _naive(
+                [fact for each, fact in facts if each.position <= last], effective_at
+            )
+
+
+def _read(delivery: Delivery) -> Fact | None:
+    try:
+        return interpret(delivery, READING, retrying=True)
+    except Unreadable:
+        return None
+
+
+def _naive(facts: list[Fact], effective_at: int | None) -> dict[str, tuple[Fact, ...]]:
+    """Each root's facts, joined one by one."""
+    joined: dict[str, Timeline] = {}
+    for fact in facts:
+        joined[fact.root] = joined.get(fact.root, Timeline(fact.root)).join(fact)
+    happened = {
+        root: tuple(fact for fact in each.entries if effective_at is None or fact.occurred_at <= effective_at)
+        for root, each in joined.items()
+    }
+    return {root: entries for root, entries in happened.items() if entries}
+
+
+async def test_what_an_adapter_fails_on_is_set_aside_and_read_once_it_is_mended(
+    database_url: str, tmp_path: Path
+) -> None:
+    await append(database_url, 0, FIRST)
+    await export(database_url, tmp_path / "unharmed")
+    sound = ADAPTERS["admin"]
+
+    def failing(delivery: Delivery, document: Document, reading: Reading) -> Fact:
+        if delivery.position % 3 == 0:
+            raise KeyError("somebody@example.com")
+        return sound.read(delivery, document, reading)
+
+    with pytest.MonkeyPatch.context() as faulty:
+        faulty.setitem(ADAPTERS, "admin", sound._replace(read=failing))
+        harmed = (await export(database_url, tmp_path / "out")).manifest
+        assert (await export(database_url, tmp_path / "out")).positions == 0
+
+    reasons = {
+        reason
+        for file in harmed.of(QUARANTINE)
+        for reason in pq.read_table(tmp_path / "out" / file.path)["reason"].to_pylist()
+    }
+    assert "the adapter failed: KeyError" in reasons
+    assert not any("example.com" in reason for reason in reasons)
+    whole(tmp_path / "out")
+    await export(database_url, tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(tmp_path / "unharmed")
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.1, 0.2])
+async def test_an_export_that_is_killed_while_several_fold_leaves_nobody_behind(
+    database_url: str, tmp_path: Path, config: Path, after_s: float
+) -> None:
+    await append(database_url)
+    await export(database_url, tmp_path / "unharmed")
+    words = ("export", str(tmp_path / "out"), "--processes=2", "--buckets=3", "--range-positions=100")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "service", *words),
+        env=os.environ
+        | {
+            "RECIBO_DATABASE_URL": database_url,
+            "RECIBO_KAFKA_BOOTSTRAP": "localhost:1",
+            "RECIBO_CONFIG": str(config),
+        },
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+
+    async def several_fold() -> bool:
+        # Itself, two that fold, and the one that keeps track of what these share.
+        return len(family(process.pid)) == 4
+
+    async def nobody_is_left() -> bool:
+        return not any(map(resident_mb, workers))
+
+    await eventually(several_fold, what="several fold")
+    await asyncio.sleep(after_s)
+    workers = family(process.pid)[1:]
+    with suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()
+    await eventually(nobody_is_left, what="nobody is left")
+
+    code, told = await recibo(database_url, config, *words)
+    assert code == 0, told
+    whole(tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(tmp_path / "unharmed")
+
+
+@pytest.mark.parametrize(
+    ("option", "instant", "said"),
+    [
+        ("--known-at", "2200-01-01", "is in the future"),
+        ("--effective-at", "2200-01-01", "is in the future"),
+        ("--known-at", "2001-01-01", "is before the log: its first delivery is of"),
+        ("--known-at", "a moment ago", "ends with what was received at"),
+        ("--known-at", "last week", "is no instant"),
+    ],
+)
+async def test_a_folder_cannot_tell_of_an_instant_that_it_does_not_hold(
+    database_url: str, tmp_path: Path, config: Path, *, option: str, instant: str, said: str
+) -> None:
+    await append(database_url, 0, 100)
+    out, into = tmp_path / "out", tmp_path / "states"
+    await export(database_url, out)
+    if instant == "a moment ago":
+        instant = dt.datetime.now(dt.UTC).isoformat()
+
+    code, told = await recibo(
+        database_url, config, "replay", "parquet", str(out), option, instant, "--into", str(into)
+    )
+
+    assert (code, said in told) == (5, True), told
+    assert told.strip().count("\n") == 0
+    assert not into.exists()
 
 
 async def test_the_commands_export_check_and_replay(database_url: str, tmp_path: Path, config: Path) -> None:

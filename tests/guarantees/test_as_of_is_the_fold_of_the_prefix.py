@@ -15,7 +15,7 @@ from service.replay.goal import Goal
 from service.replay.rebuild import Options, build, site
 from service.simulation.mixing import Mixture
 from tests.deliveries import new_delivery
-from tests.replays import append, fold_live, lives, naive_states, whole_log
+from tests.replays import append, facts_in, fold_live, lives, naive_states, whole_log
 
 ROOTS = 5
 
@@ -67,12 +67,45 @@ async def test_each_root_at_every_position_and_instant(database_url: str, seed: 
     await connection.close()
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_each_root_at_every_position_by_every_instant(database_url: str, seed: int) -> None:
+    await append(database_url, history(seed)[:30], batch=1)
+    connection = await asyncpg.connect(database_url)
+    facts = await facts_in(connection, Reading())
+
+    for position in range(1, 31):
+        for root in {fact.root for _, fact in facts}:
+            timeline = Timeline(root)
+            for at, fact in facts:
+                if at <= position and fact.root == root:
+                    timeline = timeline.join(fact)
+            for instant in sorted({fact.occurred_at for _, fact in facts if fact.root == root}):
+                seen = await as_of.seen(
+                    connection, root, reading=Reading(), position=position, effective_at=instant
+                )
+                assert seen.states == states_of(timeline.until(instant))
+    await connection.close()
+
+
 @pytest.mark.parametrize("position", [1, 17, 400, 900])
-async def test_all_roots_into_a_schema(database_url: str, tmp_path: Path, position: int) -> None:
+@pytest.mark.parametrize("happened", [None, 0.3, 0.7])
+async def test_all_roots_into_a_schema(
+    database_url: str, tmp_path: Path, position: int, happened: float | None
+) -> None:
+    """`happened`: the part of all facts that had."""
     await append(database_url, lives(900))
     await fold_live(database_url, up_to=350)
     owner = await asyncpg.connect(database_url)
-    goal = Goal(purpose="as_of", schema="then", log="main", reading=Reading(), position=position)
+    instants = sorted(fact.occurred_at for _, fact in await facts_in(owner, Reading()))
+    effective_at = None if happened is None else instants[int(len(instants) * happened)]
+    goal = Goal(
+        purpose="as_of",
+        schema="then",
+        log="main",
+        reading=Reading(),
+        position=position,
+        effective_at=effective_at,
+    )
     options = Options(
         database_url=database_url, owner_url=database_url, spill_folder=tmp_path, processes=1, strip_rows=200
     )
@@ -81,7 +114,7 @@ async def test_all_roots_into_a_schema(database_url: str, tmp_path: Path, positi
         await build(place, options)
         await shadow.finish(place.writer, "then", "as of then")
 
-    expected = await naive_states(owner, up_to=position)
+    expected = await naive_states(owner, up_to=position, effective_at=effective_at)
     orders = {root: states.order for root, states in expected.items() if states.order is not None}
     rows = await owner.fetch('select root, status, facts from "then".order_state')
     disputes = await owner.fetchval('select count(*) from "then".dispute_state')

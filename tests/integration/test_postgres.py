@@ -81,3 +81,12 @@ async def test_what_a_forgotten_transaction_locked_is_free_again(database_url: s
 
     for connection in (forgotten, another):
         connection.terminate()
+
+
+async def test_a_full_disk_says_what_to_free(database_url: str) -> None:
+    connection = await connect(database_url, application="test")
+
+    with pytest.raises(TransientError, match=r"disk of Postgres is full .*drop-shadow"), sorted_errors():
+        await connection.execute("do $$ begin raise sqlstate '53100'; end $$")
+
+    await connection.close()

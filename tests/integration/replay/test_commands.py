@@ -134,6 +134,23 @@ async def test_all_roots_as_of_an_instant(folded: str, tmp_path: Path) -> None:
     assert "name or drop it" in again[2]
 
 
+async def test_all_roots_as_of_what_had_happened(folded: str, tmp_path: Path) -> None:
+    third = await recorded_at(folded, 3)
+
+    code, output, _ = await recibo(
+        folded, tmp_path, "replay", "as-of", "--into", "then", "--known-at", third,
+        "--effective-at", "2025-11-04T10:30",
+    )  # fmt: skip
+
+    owner = await asyncpg.connect(folded)
+    rows = await owner.fetch('select root, status from "then".order_state')
+    comment = await owner.fetchval("select obj_description('\"then\"'::regnamespace)")
+    await owner.close()
+    assert (code, summary(output)["position"]) == (0, 3)
+    assert [tuple(row) for row in rows] == [(ROOT, "paid")]
+    assert "what had happened by 2025-11-04T13:30:00.000000000Z" in comment
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -144,6 +161,7 @@ async def test_all_roots_as_of_an_instant(folded: str, tmp_path: Path) -> None:
         (("show", ROOT, "--known-at", "2001-01-01"), 5, "is before the log"),
         (("show", ROOT, "--known-at", "last week"), 5, "is no instant"),
         (("replay", "as-of", "--into", "then", "--known-at", "2200-01-01"), 5, "is in the future"),
+        (("replay", "as-of", "--into", "then", "--effective-at", "2200-01-01"), 5, "is in the future"),
         (("replay", "as-of", "--into", "public"), 2, "takes a new name"),
         (("replay", "as-of", "--into", "recibo_shadow"), 2, "takes a new name"),
         (("replay", "rebuild", "--publish-amendments"), 2, "belongs to --swap"),

@@ -373,6 +373,52 @@ async def test_a_verification_finds_a_changed_byte_and_a_hole(database_url: str,
     await owner.close()
 
 
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (
+            "update delivery_log set body = body || ' ' where position = 700",
+            "main-700 is not what its sha256",
+        ),
+        ("delete from delivery_log where position = 700", "holes after position"),
+    ],
+)
+async def test_a_verification_that_goes_on_looks_at_all_that_came_since(
+    database_url: str, tmp_path: Path, harm: str, said: str
+) -> None:
+    rows = lives(900)
+    await append(database_url, rows[:400])
+    await fold_live(database_url)
+    async with rebuilding(database_url, tmp_path, purpose="verify") as (site, options):
+        await build(site, options, keep_facts=True)
+    await append(database_url, rows[400:])
+    await fold_live(database_url)
+    owner = await asyncpg.connect(database_url)
+    partition = await owner.fetchval("select tableoid::regclass::text from delivery_log where position = 7")
+    await owner.execute(f"alter table {partition} disable trigger user")
+    await owner.execute(harm)
+    await owner.close()
+
+    with pytest.raises(InvariantError, match=said):
+        await verified(database_url, tmp_path)
+
+
+async def test_a_verification_finds_a_hole_in_the_outbox_from_before_the_last_swap(
+    database_url: str, tmp_path: Path
+) -> None:
+    await append(database_url, lives(400))
+    await fold_live(database_url)
+    await swapped(database_url, tmp_path)
+    owner = await asyncpg.connect(database_url)
+    partition = await owner.fetchval("select tableoid::regclass::text from event_log where position = 7")
+    await owner.execute(f"alter table {partition} disable trigger user")
+    await owner.execute("delete from event_log where position = 20")
+    await owner.close()
+
+    with pytest.raises(InvariantError, match="the event log has holes after position 0"):
+        await verified(database_url, tmp_path)
+
+
 async def test_a_verification_finds_an_event_that_is_missing_or_too_much(
     database_url: str, tmp_path: Path
 ) -> None:
