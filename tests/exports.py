@@ -30,6 +30,7 @@ from service.exported.directory import Directory
 from service.exported.manifest import Layout
 from service.postgres import connect
 from service.simulation import scenarios
+from service.simulation.mixing import Delivery as Told
 from service.simulation.mixing import Mixture
 from tests.deliveries import new_delivery
 
@@ -51,8 +52,7 @@ MIXTURE = Mixture(duplicates=0.1, reordered=0.1, unknown=0.02)
 
 def deliveries(count: int, seed: int = 1) -> list[NewDelivery]:
     """The first `count` of the endless stream of that seed."""
-    stream = scenarios.deliveries(seed, [(name, name) for name in PROVIDERS], MIXTURE)
-    return [_row(*delivery[:4]) for delivery in islice(stream, count)]
+    return [_row(*delivery[:4]) for delivery in islice(stream(seed), count)]
 
 
 def _row(source: str, body: bytes, kind: str | None, instant: int) -> NewDelivery:
@@ -71,13 +71,18 @@ def _row(source: str, body: bytes, kind: str | None, instant: int) -> NewDeliver
     )
 
 
+def stream(seed: int = 1) -> Iterator[Told]:
+    """The endless stream of that seed."""
+    return scenarios.deliveries(seed, [(name, name) for name in PROVIDERS], MIXTURE)
+
+
 class MadeUpLog:
-    """A log of the stream's first `count` deliveries that is in no database, for the export to read."""
+    """A log of the first `count` of some deliveries that is in no database, for the export to read."""
 
     name = "main"
 
-    def __init__(self, count: int) -> None:
-        self._stream = scenarios.deliveries(1, [(name, name) for name in PROVIDERS], MIXTURE)
+    def __init__(self, count: int, told: Iterator[Told] | None = None) -> None:
+        self._stream = told or stream()
         self._count = count
         self._held: deque[Logged] = deque()
         self._recorded_at = array("q", [0])
@@ -120,11 +125,15 @@ class MadeUpLog:
 
 
 async def export_made_up(
-    count: int, folder: Path | str, layout: Layout = LAYOUT, **options: object
+    count: int,
+    folder: Path | str,
+    layout: Layout = LAYOUT,
+    told: Iterator[Told] | None = None,
+    **options: object,
 ) -> Exported:
-    """Export a made-up log of `count` deliveries: no database, no Kafka."""
+    """Export a made-up log of `count` deliveries, of the stream or as `told`: no database, no Kafka."""
     run = Export(
-        log=MadeUpLog(count),
+        log=MadeUpLog(count, told),
         folder=Directory(str(folder)),
         reading=READING,
         options=Options(**({"layout": layout} | options)),  # type: ignore[arg-type]

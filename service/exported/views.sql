@@ -10,9 +10,11 @@ select position,
        * exclude (position, recorded_at, occurred_at, root_hash)
 from facts_file;
 
--- The bitemporal history: each distinct fact once, as its root's timeline holds it, from when it was
--- first known. `where known_at <= X and occurred_at <= Y`: what was known at X of what had happened by Y.
-create view history as
+-- The history as it was known at an instant: each distinct fact once, as its root's timeline held it then,
+-- with the best of the dates received by then, and when it was first known. Not a view with a condition on
+-- known_at: a repeat may date a fact better, and until that was received the fact had its former date.
+-- `from history_known_at(X) where occurred_at <= Y`: what was known at X of what had happened by Y.
+create macro history_known_at(instant) as table
 select * exclude (known_at, first_known_at, rank), first_known_at as known_at
 from (
     select *,
@@ -22,8 +24,13 @@ from (
                order by occurred_text is null, occurred_ns, coalesce(occurred_text, ''), position
            ) as rank
     from facts
+    where known_at <= instant
 )
 where rank = 1;
+
+-- The history as it is known today. Its known_at says since when a fact is known, not since when by this date.
+create view history as
+from history_known_at('infinity'::timestamptz);
 
 -- What each order was, and from when: the entries of its history.
 create view order_history as
