@@ -5,8 +5,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -14,12 +13,11 @@ import msgspec
 import orjson
 import typer
 import uvloop
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from projections.events import rfc3339
 from service import garbage
 from service.cli import settings
+from service.cli.progress import bar
 from service.cli.show import EffectiveAtOption, KnownAtOption
 from service.errors import InvariantError, PermanentError
 from service.eventlog import head
@@ -102,7 +100,7 @@ def rebuild(
                 summary["swapped"] = await swapping.swap(site, publish_amendments=publish_amendments)
         return summary
 
-    with _progress() as tell:
+    with bar() as tell:
         options = _options(loaded, spill_folder, processes, restart=restart, tell=tell)
         summary = _run(run(dataclasses.replace(options, strip_rows=strip_rows)))
     _tell(summary)
@@ -128,7 +126,7 @@ def verify(
             verified = await verifying.verify(site, options, listed_max=listed)
             return {"purpose": "verify", **site.counts, **msgspec.structs.asdict(verified)}, verified.holds
 
-    with _progress() as tell:
+    with bar() as tell:
         options = _options(loaded, spill_folder, processes, restart=restart, tell=tell)
         summary, holds = _run(run(options))
     _tell(summary | {"holds": holds})
@@ -170,7 +168,7 @@ def as_of(
             await shadow.finish(site.writer, into, _told(goal))
         return {**summary, "position": goal.position}
 
-    with _progress() as tell:
+    with bar() as tell:
         options = _options(loaded, spill_folder, processes, restart=restart, tell=tell)
         summary = _run(run(options))
     _tell(summary)
@@ -258,30 +256,6 @@ def _options(
 def _run(what: Coroutine[Any, Any, Any]) -> Any:
     garbage.collect_rarely()
     return uvloop.run(what)
-
-
-@contextmanager
-def _progress() -> Iterator[rebuilding.Tell]:
-    """A bar on stderr, where that is a terminal: how much, how fast, how long still."""
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    tasks: dict[str, Any] = {}
-
-    def tell(phase: str, done: int, total: int) -> None:
-        if phase not in tasks:
-            tasks[phase] = bar.add_task(phase, total=total, rate="", completed=done)
-        speed = bar.tasks[tasks[phase]].speed
-        bar.update(tasks[phase], completed=done, rate=f"{speed:,.0f}/s" if speed else "")
-
-    with bar:
-        yield tell
 
 
 def _tell(summary: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ Never beyond: a row counts as live when its position is at or below that of its 
 page is one transaction with the note of how far each partition is, so a crash repeats a page.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -54,7 +54,9 @@ class CatchUp:
         self._writer = writer
         self._folder = Folder(log=goal.log, reading=goal.reading, silent=True)
 
-    async def to(self, vector: Mapping[int, int]) -> Followed:
+    async def to(
+        self, vector: Mapping[int, int], told: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> Followed:
         """Fold every row at or below `vector`, and none above it.
 
         Raises InvariantError where the log is damaged, as reading it does.
@@ -80,6 +82,7 @@ class CatchUp:
             live = _live(page, places, vector, after=after, up_to=up_to)
             await self._fold(live, places)
             after, folded = up_to, folded + len(live)
+            told(after - first, end - first)
         return Followed(end - first, folded)
 
     async def _fold(self, deliveries: list[Delivery], places: Mapping[int, _Place]) -> None:

@@ -8,6 +8,7 @@ A crash loses the comparison; nothing live is ever written.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from service.errors import TransientError
 from service.eventlog import reader as log_reader
 from service.postgres import Connection, statement
 from service.replay.history import Told, told_of
-from service.replay.rebuild import Site
+from service.replay.rebuild import Site, Teller
 
 _SQL: Final = Path(__file__).parent
 _PAGE_ROOTS: Final = 5_000
@@ -72,7 +73,7 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
 async def approach(site: Site) -> None:
     """Bring the shadow close to where the live states are. Raises TransientError if they outrun it."""
     for _ in range(_ROUNDS_MAX):
-        followed = await site.catch_up.to(await site.vector())
+        followed = await site.catch_up.to(await site.vector(), partial(site.tell, "catching up"))
         if followed.folded <= _CLOSE_ROWS and followed.looked_at <= _CLOSE_POSITIONS:
             return
     raise TransientError("the projector folds faster than the rebuild follows: run again in a quieter hour")
@@ -89,10 +90,12 @@ async def compare_all(site: Site) -> None:
 
 async def _compare_every_root(site: Site) -> None:
     await site.writer.execute("truncate touched, difference, excused")
+    told = Teller(site.tell, "comparing", site.counts["roots"], 0)
     after = ""
-    while (end := await site.owner.fetchval(statement(_SQL, "page_end"), after, _PAGE_ROOTS)) is not None:
-        await site.owner.execute(statement(_SQL, "compare_page"), after, end)
-        after = end
+    while page := await site.owner.fetchrow(statement(_SQL, "page_end"), after, _PAGE_ROOTS):
+        await site.owner.execute(statement(_SQL, "compare_page"), after, page["root"])
+        told.add(page["roots"])
+        after = page["root"]
     # Rows of states whose root has no timeline are nobody's page.
     last = await site.owner.fetchval(statement(_SQL, "last_root"))
     if last is not None and last > after:

@@ -1,6 +1,6 @@
--- The root up to which the next $2 or so roots after $1 go, live and in the shadow; null at the end. Two
--- walks of primary keys; takes no lock.
-select max(root)
+-- The root up to which the next $2 or so roots after $1 go, live and in the shadow, and how many they are; no
+-- row at the end. Two walks of primary keys; takes no lock.
+select max(root) as root, count(distinct root) as roots
 from (
     select root
     from (
@@ -11,3 +11,4 @@ from (
     order by root
     limit $2
 ) page
+having count(*) > 0

@@ -40,7 +40,7 @@ _MARK_SQL: Final = Path(head.__file__).parent
 STRIP_ROWS: Final = 20_000
 
 Tell = Callable[[str, int, int], None]
-"""Hears the phase, how many deliveries of it are done, and of how many."""
+"""Hears the phase, how much of it is done, and of how much: deliveries, positions, tables or roots."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +74,7 @@ class Site:
     progress: Progress
     counts: Counter[str]
     """What the log held, and what became of it."""
+    tell: Tell
 
     @property
     def catch_up(self) -> CatchUp:
@@ -109,6 +110,7 @@ async def site(goal: Goal, options: Options) -> AsyncIterator[Site]:
                 positions=Positions(log=goal.log, fold_version=goal.fold_version),
                 progress=None,  # type: ignore[arg-type]  # Known in a moment.
                 counts=Counter(),
+                tell=options.tell,
             )
             found.progress = await _resumed(found, options) or await _begun(found, options)
             yield found
@@ -141,19 +143,19 @@ async def build(site: Site, options: Options, *, keep_facts: bool = False) -> No
             if at < phases.index("indexing"):
                 spill.make()
                 spill.keep_only(await segments_of(site.writer))
-                await _read(site, options, workers.run)
-                await _fold(site, options, workers.run)
+                await _read(site, workers.run)
+                await _fold(site, workers.run)
             await _index(site, workers.run)
     if not keep_facts:
         spill.remove()
     site.counts.update(await _counted(site.writer))
 
 
-async def _read(site: Site, options: Options, run: "_Run") -> None:
+async def _read(site: Site, run: "_Run") -> None:
     if site.progress.phase != "reading":
         return
     done = {row["number"] for row in await site.writer.fetch(statement(_SQL, "read_strips"))}
-    tell = Teller(options.tell, "reading", site.progress.last_position, len(done) * site.progress.strip_rows)
+    tell = Teller(site.tell, "reading", site.progress.last_position, len(done) * site.progress.strip_rows)
     await run((Strip(number) for number in range(site.progress.strips) if number not in done), tell.rows)
     async with site.writer.transaction():
         await _note_places(site)
@@ -171,10 +173,10 @@ async def _note_places(site: Site) -> None:
     await site.writer.execute(statement(_SQL, "write_places"), list(reached), list(reached.values()), folded)
 
 
-async def _fold(site: Site, options: Options, run: "_Run") -> None:
+async def _fold(site: Site, run: "_Run") -> None:
     done = {row["number"] for row in await site.writer.fetch(statement(_SQL, "read_buckets"))}
     share = site.progress.last_position / site.progress.buckets
-    tell = Teller(options.tell, "folding", site.progress.last_position, int(len(done) * share))
+    tell = Teller(site.tell, "folding", site.progress.last_position, int(len(done) * share))
     await run(
         (Bucket(number) for number in range(site.progress.buckets) if number not in done),
         lambda _: tell.add(share),
@@ -183,7 +185,8 @@ async def _fold(site: Site, options: Options, run: "_Run") -> None:
 
 
 async def _index(site: Site, run: "_Run") -> None:
-    await run((Index(number) for number in range(len(shadow.BULKY))), lambda _: None)
+    tell = Teller(site.tell, "indexing", len(shadow.BULKY), 0)
+    await run((Index(number) for number in range(len(shadow.BULKY))), lambda _: tell.add(1))
     async with site.writer.transaction():
         await shadow.ready(site.writer, site.goal.schema)
         crashpoint("replay.indexed")
@@ -193,21 +196,22 @@ _Run = Callable[[Iterable[Job], Callable[[Done], None]], Awaitable[None]]
 
 
 class Teller:
-    """Adds up what the workers did, for whoever watches."""
+    """Adds up what was done of a phase, for whoever watches; tells at once that it began."""
 
     def __init__(self, tell: Tell, phase: str, total: int, done: int) -> None:
         self._tell = tell
         self._phase = phase
         self._total = total
         self._done = float(min(done, total))
+        self.add(0)
 
     def rows(self, done: Done) -> None:
         """Add the rows of a strip."""
         self.add(done.counts.get("rows", 0))
 
-    def add(self, rows: float) -> None:
-        """Add `rows`."""
-        self._done = min(self._done + rows, self._total)
+    def add(self, more: float) -> None:
+        """Add `more`."""
+        self._done = min(self._done + more, self._total)
         self._tell(self._phase, round(self._done), self._total)
 
 

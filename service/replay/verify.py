@@ -92,7 +92,8 @@ async def _check_ids(site: Site, options: Options) -> int:
     told = Teller(options.tell, "checking ids", events, len(done) * strip_rows).rows
     async with crew(task_of(site, options), processes=options.processes) as workers:
         await workers.run((EventStrip(number) for number in range(strips) if number not in done), told)
-        await workers.run((Ids(number) for number in range(site.progress.buckets)), lambda _: None)
+        compared = Teller(options.tell, "comparing ids", site.progress.buckets, 0)
+        await workers.run((Ids(number) for number in range(site.progress.buckets)), lambda _: compared.add(1))
     return events
 
 
