@@ -5,6 +5,7 @@ anybody can compute. In: the outbox's ids, sorted into buckets beside the facts.
 others, noted in the shadow schema. What a retry folded out of order is excused by whoever reads the notes.
 """
 
+from collections.abc import Collection
 from itertools import zip_longest
 from pathlib import Path
 from typing import Final
@@ -35,6 +36,7 @@ class IdCheck:
         self._writer = writer
         self._spill = spill
         self._segments: list[Segment] | None = None
+        self._taken_over: frozenset[int] = frozenset()
 
     async def read(self, strip: EventStrip) -> Done:
         """Read a strip of the outbox, and record it."""
@@ -68,6 +70,8 @@ class IdCheck:
         """Compare the ids of one bucket."""
         if self._segments is None:
             self._segments = await segments_of(self._writer)
+            taken_over = await self._writer.fetch(statement(_SQL, "read_taken_over"))
+            self._taken_over = frozenset(row["position"] for row in taken_over)
         rows = await self._writer.fetch(statement(_SQL, "read_event_strips"))
         segments = [Segment(row["name"], row["size"]) for row in rows]
         named: dict[str, list[str]] = {}
@@ -88,9 +92,8 @@ class IdCheck:
     ) -> tuple[str | None, str | None] | None:
         """The first id that the log yields otherwise, and what stands there; null where all are the same."""
         try:
-            expected = (
-                [] if gathered is None else ids_of(root, gathered.arrivals, self._since, self._task.goal.log)
-            )
+            arrivals = [] if gathered is None else gathered.arrivals
+            expected = ids_of(root, arrivals, self._since, self._task.goal.log, self._taken_over)
         except Exception:  # noqa: BLE001  A root whose fold raises is parked, and so excused.
             return "", ""
         return next((pair for pair in zip_longest(expected, found) if pair[0] != pair[1]), None)
@@ -101,13 +104,20 @@ class IdCheck:
         return self._task.since
 
 
-def ids_of(root: str, arrivals: list[Arrival], since: Since, log: str) -> list[str]:
-    """The ids that folding the root's arrivals, in log order, has given since the last swap."""
+def ids_of(
+    root: str, arrivals: list[Arrival], since: Since, log: str, taken_over: Collection[int] = ()
+) -> list[str]:
+    """The ids that folding the root's arrivals, in log order, has given since the last swap.
+
+    That took in what its partition stood at, and the positions `taken_over`.
+    """
     swapped = since.positions.get(partition_of(root), 0)
-    base = Timeline.of(root, [fact for position, fact in arrivals if position <= swapped])
+    base = Timeline.of(
+        root, [fact for position, fact in arrivals if position <= swapped or position in taken_over]
+    )
     folded, ids = Root(base, states_of(base)), list[str]()
     for position, fact in arrivals:
-        if position > swapped:
+        if position > swapped and position not in taken_over:
             after = folded.join(fact)
             ids += [
                 event.id

@@ -53,6 +53,7 @@ class StripReader:
     async def read(self, strip: Strip) -> Done:
         """Read `strip`, and record it."""
         sorter, quarantined = Sorter(self._task.buckets), list[Quarantined]()
+        taken_over: list[int] = []
         segments: list[Segment] = []
         skipped: dict[int, int] = {}
         counts = Counter[str]()
@@ -65,8 +66,11 @@ class StripReader:
                 body_bytes += sum([len(delivery.body) for delivery in page])
                 counting = self._counting(page, skipped)
                 counts["facts"] += len(counting)
-                for arrival in self._interpreted(counting, quarantined):
+                arrivals = self._interpreted(counting, quarantined)
+                for arrival in arrivals:
                     sorter.add(arrival[1].root, arrival)
+                if self._goal.purpose == "verify":
+                    taken_over += self._taken_over(counting, arrivals)
                 if sorter.count >= _SEGMENT_FACTS or body_bytes >= _SEGMENT_BYTES:
                     segments.append(self._write(strip, len(segments), sorter))
                     body_bytes = 0
@@ -76,7 +80,7 @@ class StripReader:
         counts["quarantined"] = len(quarantined)
         counts["facts"] -= len(quarantined)
         crashpoint("replay.spilled")
-        await self._record(strip, counts, segments, skipped, quarantined)
+        await self._record(strip, counts, segments, skipped, quarantined=quarantined, taken_over=taken_over)
         return Done(strip.number, counts)
 
     def _interpreted(self, deliveries: Iterable[Delivery], quarantined: list[Quarantined]) -> list[Arrival]:
@@ -103,6 +107,26 @@ class StripReader:
                     quarantined.append(quarantined_of(delivery, reason_of(fact)))
         arrivals.sort(key=_position)
         return arrivals
+
+    def _taken_over(self, deliveries: Iterable[Delivery], arrivals: Iterable[Arrival]) -> list[int]:
+        """The positions of those facts that the last swap took in: no event ever told them.
+
+        A row without a root counts by the partition of its own position, where that stood at the swap,
+        though the partition of the root that is read in it today was not as far.
+        """
+        assert self._task.since is not None
+        stood = self._task.since.positions
+        rootless = {
+            delivery.position
+            for delivery in deliveries
+            if delivery.root is None
+            and delivery.position <= stood.get(partition_of(routing_key(None, delivery.position)), 0)
+        }
+        return [
+            position
+            for position, fact in arrivals
+            if position in rootless and position > stood.get(partition_of(fact.root), 0)
+        ]
 
     async def _pages(self, strip: Strip) -> AsyncGenerator[list[Delivery], None]:
         """The deliveries of the strip, densely. Raises InvariantError where one is missing.
@@ -159,10 +183,13 @@ class StripReader:
         counts: Mapping[str, int],
         segments: list[Segment],
         skipped: Mapping[int, int],
+        *,
         quarantined: list[Quarantined],
+        taken_over: list[int],
     ) -> None:
         async with self._writer.transaction():
             await store.quarantine(self._writer, self._goal.log, quarantined)
+            await self._writer.execute(statement(_SQL, "record_taken_over"), taken_over)
             await self._writer.execute(
                 statement(_SQL, "record_strip"),
                 strip.number,

@@ -37,6 +37,7 @@ NOTES: Final = (
     "excused",
     "event_strip",
     "told_quarantine",
+    "taken_over",
     "misnamed",
 )
 """The tables that are the rebuild's own."""

@@ -102,12 +102,14 @@ async def _check_dense(site: Site, event_position: int) -> None:
 
     A million in each transaction: one long one over the log would keep the head row's dead versions.
     """
+    told = Teller(site.tell, "counting events", event_position, 0)
     for after in range(0, event_position, _COUNTED_AT_ONCE):
         end = min(after + _COUNTED_AT_ONCE, event_position)
         if await site.reader.fetchval(statement(_SQL, "count_events"), after, end) != end - after:
             raise InvariantError(
                 f"the event log has holes after position {after}: stop, and restore it from a backup"
             )
+        told.add(end - after)
 
 
 async def _found(site: Site, compared: Compared, events: int, listed_max: int) -> Verified:

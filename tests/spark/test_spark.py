@@ -9,14 +9,15 @@ from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 
+import orjson
 import pytest
 from pyspark.sql import SparkSession
 
 from service.errors import InvariantError
 from service.exported import pool, spark
 from service.exported.directory import Directory
-from service.exported.manifest import FACTS, AsOf
-from tests.exports import contents, export_made_up
+from service.exported.manifest import FACTS, NAME, AsOf
+from tests.exports import CONFIG, contents, export_made_up, recibo
 
 COUNT = 3_000
 
@@ -78,3 +79,41 @@ def test_a_harmed_file_is_one_clear_error(session: SparkSession, tmp_path: Path)
 
     with pytest.raises(InvariantError, match="is missing"):
         spark.fold(session, harmed, manifest)
+
+
+async def test_the_command_says_that_the_states_are_equal(exported: Directory, tmp_path: Path) -> None:
+    code, told = await _replay(exported, tmp_path, "--into", str(tmp_path / "cluster"))
+
+    assert code == 0, told
+    summary = orjson.loads(told.splitlines()[-1])
+    assert (summary["equal"], summary["rows"]) == (True, exported.export().rows()[FACTS])
+    pool.fold(exported, exported.export(), into=Directory(str(tmp_path / "local")))
+    written = contents(tmp_path / "cluster")
+    assert {name: data for name, data in written.items() if name != NAME} == contents(tmp_path / "local")
+    assert Directory(str(tmp_path / "cluster")).export().contents() == exported.export().contents()
+
+
+@pytest.mark.parametrize(
+    ("instant", "said"), [("2200-01-01", "is in the future"), ("2001-01-01", "is before the log")]
+)
+async def test_the_command_refuses_an_instant_that_the_folder_cannot_know(
+    exported: Directory, tmp_path: Path, instant: str, said: str
+) -> None:
+    code, told = await _replay(exported, tmp_path, "--known-at", instant)
+
+    assert (code, said in told) == (5, True), told
+
+
+async def _replay(exported: Directory, folder: Path, *words: str) -> tuple[int, str]:
+    config = folder / "recibo.toml"
+    config.write_text(CONFIG)
+    return await recibo(
+        "postgresql://localhost:1/none",
+        config,
+        "replay",
+        "spark",
+        exported.url,
+        "--master",
+        "local[2]",
+        *words,
+    )

@@ -12,6 +12,7 @@ from projections.facts import Reading
 from service.declarations import Secret
 from service.errors import InvariantError, PermanentError, TransientError
 from service.kafka.partitioner import partition_of
+from service.postgres import connect
 from service.replay import compare as comparing
 from service.replay import spill
 from service.replay.rebuild import Site, build
@@ -442,6 +443,30 @@ async def test_a_verification_finds_an_event_that_is_missing_or_too_much(
     assert (found.misnamed_listed[0].expected or "") + "x" == found.misnamed_listed[0].found
     assert len(found.quarantine_untold) == 1
     assert found.quarantine_overtold == [1]
+
+
+async def test_no_event_is_missed_for_what_a_swap_took_in(database_url: str, tmp_path: Path) -> None:
+    rows = [
+        admin_payment("pay_1", word, f"2025-11-0{day}T13:00:00Z")
+        for day, word in ((3, "PENDING"), (4, "APPROVED"), (5, "REFUNDED"))
+    ]
+    # Of an older ingress, which read no root in it.
+    rows[1] = replace(rows[1], root=None)
+    await append(database_url, rows)
+    root = rows[0].root
+    assert root is not None
+    assert partition_of(root) != partition_of("?2")
+    connection = await connect(database_url, application="test")
+    live = LiveFold(connection, Reading())
+    await live.up_to(1)
+    await live.up_to(2)
+    await swapped(database_url, tmp_path)
+    await fold_live(database_url)
+
+    found = await verified(database_url, tmp_path)
+
+    await connection.close()
+    assert (found.holds, found.misnamed_listed) == (True, [])
 
 
 async def test_the_partition_of_a_timeline_is_the_roots(database_url: str, tmp_path: Path) -> None:
