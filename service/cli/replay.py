@@ -179,7 +179,7 @@ async def _goal_as_of(
 ) -> Goal:
     owner_url = loaded.database.migration_url
     # Without an instant a killed run goes on to where the log ended when it began.
-    resumed = None if known is not None or restart else await rebuilding.position_left(owner_url, into)
+    resumed = None if known is not None or restart else await rebuilding.end_left(owner_url, into)
     async with rebuilding.owner_of(owner_url) as owner:
         if effective is not None:
             await looking.check_not_future(owner, effective)
@@ -193,6 +193,7 @@ async def _goal_as_of(
         log=loaded.log_name,
         reading=loaded.reading,
         position=position,
+        of_now=known is None,
         effective_at=effective,
     )
 

@@ -25,6 +25,8 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
     reading: Reading
     position: int | None = None
     """As of what the log held up to here; null: up to where the live states are folded."""
+    of_now: bool = False
+    """Whether nobody asked for `position`: the log ended there when this was begun."""
     effective_at: int | None = None
     """As of what had happened by then, nanoseconds since the epoch; null: all that is known."""
     state_lost: bool = False

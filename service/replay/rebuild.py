@@ -338,8 +338,8 @@ async def _check_live(site: Site) -> None:
         )
 
 
-async def position_left(owner_url: str, schema: str) -> int | None:
-    """The position as of which a killed run was to fill `schema`; null where none left anything there.
+async def end_left(owner_url: str, schema: str) -> int | None:
+    """Where the log ended for a killed run that was to fill `schema` as of now; null where none left any.
 
     Raises PermanentError if the schema is somebody else's.
     """
@@ -349,7 +349,7 @@ async def position_left(owner_url: str, schema: str) -> int | None:
             found = await shadow.progress_in(writer, schema)
     finally:
         writer.terminate()
-    return None if found is None else found.goal.position
+    return found.goal.position if found is not None and found.goal.of_now else None
 
 
 async def discard(owner_url: str, schema: str) -> bool:

@@ -52,6 +52,7 @@ class Noted(msgspec.Struct, frozen=True, kw_only=True):
     position: int | None
     effective_at: int | None
     state_lost: bool
+    of_now: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +87,7 @@ def noted(goal: Goal) -> Noted:
         position=goal.position,
         effective_at=goal.effective_at,
         state_lost=goal.state_lost,
+        of_now=goal.of_now,
     )
 
 

@@ -1,6 +1,7 @@
 """SIGKILL at any moment of a rebuild and a swap; run again, it gives the same result."""
 
 import asyncio
+import datetime as dt
 import os
 import random
 import signal
@@ -78,8 +79,12 @@ async def test_states_as_of_now_killed_and_run_again_are_as_of_then(
     assert code == -signal.SIGKILL, said
     await append(database_url, rows[1_500:])
 
+    other = await _replay(
+        database_url, tmp_path, 1, *words, "--known-at", dt.datetime.now(dt.UTC).isoformat()
+    )
     code, said = await _replay(database_url, tmp_path, 1, *words)
 
+    assert (other[0], "asked for something else" in other[1]) == (5, True)
     assert code == 0, said
     owner = await asyncpg.connect(database_url)
     expected = await naive_states(owner, up_to=1_500)
