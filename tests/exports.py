@@ -170,6 +170,16 @@ async def export_until_killed(database_url: str, folder: Path, crashpoint: str, 
 
 async def recibo(database_url: str, config: Path, *words: str, crashpoint: str = "") -> tuple[int, str]:
     """What the command `recibo WORDS` ends with and prints."""
+    process = await started(database_url, config, *words, crashpoint=crashpoint)
+    output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode()
+
+
+async def started(
+    database_url: str, config: Path, *words: str, crashpoint: str = ""
+) -> asyncio.subprocess.Process:
+    """The command `recibo WORDS`; what it prints is to be read."""
     environment = os.environ | {
         "RECIBO_DATABASE_URL": database_url,
         "RECIBO_KAFKA_BOOTSTRAP": "localhost:1",
@@ -177,13 +187,10 @@ async def recibo(database_url: str, config: Path, *words: str, crashpoint: str =
         "RECIBO_CRASHPOINT": crashpoint,
         "TEST_PAYER_KEY": KEY,
     }
-    process = await asyncio.create_subprocess_exec(
+    return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "service", *words,
         env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
-    output, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode()
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -2,10 +2,8 @@
 
 import asyncio
 import datetime as dt
-import os
 import re
 import shutil
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -45,6 +43,7 @@ from tests.exports import (
     export_until_killed,
     live_states,
     recibo,
+    started,
     states_in,
     values,
 )
@@ -474,17 +473,7 @@ async def test_an_export_that_is_killed_while_several_fold_leaves_nobody_behind(
     await append(database_url)
     await export(database_url, tmp_path / "unharmed")
     words = ("export", str(tmp_path / "out"), "--processes=2", "--buckets=3", "--range-positions=100")
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "service", *words),
-        env=os.environ
-        | {
-            "RECIBO_DATABASE_URL": database_url,
-            "RECIBO_KAFKA_BOOTSTRAP": "localhost:1",
-            "RECIBO_CONFIG": str(config),
-        },
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
+    process = await started(database_url, config, *words)
 
     async def several_fold() -> bool:
         # Itself, two that fold, and the one that keeps track of what these share.
@@ -498,7 +487,7 @@ async def test_an_export_that_is_killed_while_several_fold_leaves_nobody_behind(
     workers = family(process.pid)[1:]
     with suppress(ProcessLookupError):
         process.kill()
-    await process.wait()
+    await process.communicate()
     await eventually(nobody_is_left, what="nobody is left")
 
     code, told = await recibo(database_url, config, *words)
