@@ -5,8 +5,8 @@ and roots of every statement that does not hold. Imports nothing of `service` or
 statements are pure and have files of their own, this one only feeds them.
 
 Memory holds the deliveries packed, a tally per body and a digest per row, and is given back stage by
-stage; facts and states live as long as their root is looked at. One generation per run: ids of states
-from before a swap are not told apart.
+stage; facts and states live as long as their root is looked at. What a swap tells of by
+--publish-amendments is not known here.
 """
 
 import datetime as dt
@@ -22,7 +22,7 @@ import asyncpg
 
 from tests.checker import live, stores
 from tests.checker.accounts import Accounts, Entry, gaps
-from tests.checker.events import folding, quarantined
+from tests.checker.events import folding, generation_at, quarantined
 from tests.checker.facts import Fact, Reading, Row
 from tests.checker.live import Live
 from tests.checker.naive import SAO_PAULO, comparable, join
@@ -112,23 +112,28 @@ class _Check:
         self._unreadable.add(row.position)
         self._outbox.expect(quarantined(self._log, row.position, row.root))
 
-    def _facts(self, rows: Sequence[Row]) -> list[Fact]:
-        """The distinct facts of one root, in the order in which the log took them."""
+    def _facts(self, rows: Sequence[Row]) -> tuple[list[Fact], list[int]]:
+        """The distinct facts of one root in log order, and the position of each."""
         facts: dict[str, Fact] = {}
+        positions: list[int] = []
         for packed in rows:
             try:
                 fact = read(replace(packed, body=zlib.decompress(packed.body)), self._reading)
             except Unreadable:
                 self._set_aside(packed)
             else:
-                join(facts, fact)
-        return list(facts.values())
+                if join(facts, fact):
+                    positions.append(packed.position)
+        return list(facts.values()), positions
 
     async def _fold(self) -> None:
-        generation = await stores.generation(self._connection)
+        swaps = await stores.generations(self._connection)
+        count = (await self._broker.partitions([RAW])).get(RAW, 0)
         while self._rows:
             root, rows = self._rows.popitem()
-            records, states = folding(root, self._facts(rows), generation=generation)
+            facts, positions = self._facts(rows)
+            generations = [generation_at(position, partition(root, count), swaps) for position in positions]
+            records, states = folding(root, facts, generations)
             for record in records:
                 self._outbox.expect(record)
             self._live.expect(root, comparable(states, self._reading.payer_key))

@@ -5,7 +5,7 @@ whose flags or history do, `amended`; else no event. Each new fact gives a state
 aggregate. From the design, "Meaning" 6, and docs/asyncapi.json.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from tests.checker.facts import Fact
@@ -50,11 +50,27 @@ class Folding(NamedTuple):
     states: States
 
 
-def folding(root: str, arrivals: Sequence[Fact], *, generation: int = 1) -> Folding:
-    """Every record in order, and the last states. `arrivals` are the distinct facts in log order."""
+class Generation(NamedTuple):
+    """The states that a swap brought in, or the first ones."""
+
+    number: int
+    positions: Mapping[int, int]
+    """Partition → log position of the last delivery that was folded before it."""
+
+
+def generation_at(position: int, partition: int, generations: Sequence[Generation]) -> int:
+    """The number in the ids of what the delivery at `position` causes."""
+    return max(each.number for each in generations if position > each.positions.get(partition, 0))
+
+
+def folding(root: str, arrivals: Sequence[Fact], generations: Sequence[int]) -> Folding:
+    """Every record in order, and the last states.
+
+    `arrivals` are the distinct facts in log order, `generations` those in which each came.
+    """
     states: States = {}
     records: list[Expected] = []
-    for count in range(1, len(arrivals) + 1):
+    for count, generation in enumerate(generations, 1):
         before, states = states, fold(root, arrivals[:count])
         records += _records(f"{root}@{generation:04}.{count:010}", root, before, states)
     return Folding(records, states)

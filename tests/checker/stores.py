@@ -16,6 +16,7 @@ import asyncpg
 import orjson
 
 from tests.checker.accounts import Request
+from tests.checker.events import Generation
 from tests.checker.facts import Row
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -137,10 +138,13 @@ async def heads(connection: Connection) -> dict[str, int]:
     return {row["log"]: row["last_position"] for row in found}
 
 
-async def generation(connection: Connection) -> int:
-    """The newest."""
-    found = await connection.fetchval("select max(number) from generation")
-    return int(found)
+async def generations(connection: Connection) -> list[Generation]:
+    """Every swap, and the beginning."""
+    found = await connection.fetch("select number, positions from generation")
+    return [
+        Generation(row["number"], {int(at): last for at, last in orjson.loads(row["positions"]).items()})
+        for row in found
+    ]
 
 
 async def quarantined(connection: Connection, log: str) -> set[int]:

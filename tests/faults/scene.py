@@ -91,16 +91,17 @@ class Scene:
         finally:
             await role.hold()
 
-    async def command(self, *words: str) -> None:
-        """Run `recibo` with `words`; it must succeed."""
+    async def command(self, *words: str) -> str:
+        """Run `recibo` with `words`; it must succeed. What it printed."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "service", *words),
             env=self.environments["drain"],
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,
         )
-        output, _ = await process.communicate()
-        assert process.returncode == 0, output.decode()
+        output, errors = await process.communicate()
+        assert process.returncode == 0, (output + errors).decode()
+        return output.decode()
 
     async def settled(self) -> None:
         """Return once all that was received is in the log, published, folded and told."""

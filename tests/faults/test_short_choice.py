@@ -17,6 +17,7 @@ CHOICE = (
     "postgres.immediate_restart",
     "kafka.records_expired_unread",
     "restored.older_and_grown_again",
+    "replay.swap",
 )
 
 

@@ -1,4 +1,8 @@
-"""Promise 6: a rebuild equals the live state, byte for byte, and publishes nothing; nor does a swap."""
+"""Promise 6: a rebuild equals the live state, byte for byte, and publishes nothing; nor does a swap.
+
+What is held here against the system's own log and outbox, tests/faults/every/replay.py holds against the
+ledger of a load over HTTP, and against Kafka.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -2,7 +2,7 @@
 
 from zoneinfo import ZoneInfo
 
-from tests.checker.events import folding
+from tests.checker.events import Generation, folding, generation_at
 from tests.checker.facts import Fact, Reading, Row
 from tests.checker.naive import join
 from tests.checker.reading import read
@@ -27,7 +27,7 @@ def records(*rows: Row) -> list[tuple[str, str]]:
         root = fact.root
     return [
         (record.event_id.removeprefix(f"{root}@0001."), record.event_type)
-        for record in folding(root, list(facts.values())).records
+        for record in folding(root, list(facts.values()), [1] * len(facts)).records
     ]
 
 
@@ -73,3 +73,26 @@ def test_a_dispute_that_is_ended_but_stays_is_amended() -> None:
     found = events(aprovei("chargeback", refunded=1), aprovei("approved", refunded=2))
 
     assert found[2:] == [("0000000002/0", "order.paid"), ("0000000002/1", "dispute.amended")]
+
+
+def test_an_id_has_the_generation_after_whose_swap_its_delivery_was_folded() -> None:
+    reading = Reading(zone=ZoneInfo("America/Sao_Paulo"), payer_key=b"key")
+    facts = [read(row, reading) for row in (admin("PENDING", 1), admin("APPROVED", 2))]
+    # Two swaps of equal states, then one of others.
+    generations = [
+        Generation(1, {}),
+        Generation(1, {0: 4}),
+        Generation(1, {0: 7}),
+        Generation(2, {0: 9, 1: 20}),
+    ]
+
+    assert [generation_at(position, 0, generations) for position in (1, 9, 10)] == [1, 1, 2]
+    assert [generation_at(position, 1, generations) for position in (10, 21)] == [1, 2]
+    assert [
+        record.event_id.rpartition("@")[2] for record in folding(facts[0].root, facts, [1, 2]).records
+    ] == [
+        "0001.0000000001/0",
+        "0001.0000000001/0/state",
+        "0002.0000000002/0",
+        "0002.0000000002/0/state",
+    ]
