@@ -104,6 +104,8 @@ def _replay(
         from service.exported.manifest import NOW, AsOf  # noqa: PLC0415
     folder = Directory(url)
     manifest = folder.export()
+    if not manifest.ranges:
+        raise PermanentError(f"{url} holds no facts, only states: name the folder that `recibo export` wrote")
     as_of = AsOf(
         known_at=None if known_at is None else instants.parsed(known_at),
         effective_at=None if effective_at is None else instants.parsed(effective_at),
@@ -140,7 +142,7 @@ def _check(as_of: "AsOf", manifest: "Manifest", url: str) -> None:
     for instant in (as_of.known_at, as_of.effective_at):
         if instant is not None:
             instants.check_not_future(instant, now=time.time_ns())
-    if as_of.known_at is None or not manifest.ranges:
+    if as_of.known_at is None:
         return
     instants.check_in_log(as_of.known_at, began_at=manifest.origin.began_at)
     ended_at = manifest.ranges[-1].ended_at

@@ -114,6 +114,8 @@ class Export:
         if found is None:
             return Manifest(origin=origin, layout=self._options.layout or Layout())
         self._refuse_other(found, origin)
+        if found.files and not found.ranges:
+            raise PermanentError(self._other("states that a replay wrote"))
         self._folder.require_all(found)
         if found.ranges:
             last = found.ranges[-1]

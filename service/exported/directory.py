@@ -39,7 +39,8 @@ class Directory:
             except (ImportError, ValueError) as error:
                 raise PermanentError(f"{url} cannot be opened: {error}") from None
         self.is_local = isinstance(self.files, LocalFileSystem)
-        self.place: str = self.files.unstrip_protocol(self._root)
+        real = os.path.realpath(self._root) if self.is_local else self._root
+        self.place: str = self.files.unstrip_protocol(real)
         """The one name of the folder, however it was called."""
 
     def manifest(self) -> Manifest | None:

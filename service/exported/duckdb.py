@@ -4,6 +4,7 @@ The views read the files that the folder's manifest names at the time of asking,
 the next export. The file itself is written under another name and then named, over an older one.
 """
 
+import re
 from pathlib import Path
 from string import Template
 from typing import Final
@@ -16,6 +17,10 @@ from service.exported.directory import Directory
 from service.exported.manifest import FACTS, LOG, NAME, QUARANTINE
 
 _VIEWS: Final = Path(__file__).parent / "views.sql"
+_MANIFEST_BYTES_MAX: Final = 268_435_456
+"""DuckDB reads objects of 16 MB unless told otherwise: some 50,000 files."""
+_GLOB: Final = re.compile(r"[*?\[]")
+"""Special in DuckDB's paths; within brackets it is itself."""
 
 
 def write(folder: Directory, path: Path) -> None:
@@ -42,19 +47,28 @@ def _files_view(folder: Directory, table: str) -> str:
     return _FILES_VIEW.substitute(
         view="facts_file" if table == FACTS else table,
         table=table,
-        place=place.replace("'", "''"),
+        place=_quoted(place),
+        pattern=_quoted(_GLOB.sub(r"[\g<0>]", place)),
         manifest=NAME,
+        manifest_bytes_max=_MANIFEST_BYTES_MAX,
     )
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
 
 
 _FILES_VIEW: Final = Template(
     """
     create view $view as
     select * exclude (filename)
-    from read_parquet('$place$table/**/*.parquet', hive_partitioning = false, filename = true)
+    from read_parquet('$pattern$table/**/*.parquet', hive_partitioning = false, filename = true)
     where filename in (
         select '$place' || file.path
-        from (select unnest(files) as file from read_json('$place$manifest'))
+        from (
+            select unnest(files) as file
+            from read_json('$pattern$manifest', maximum_object_size = $manifest_bytes_max)
+        )
     )
     """
 )

@@ -131,7 +131,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     layout: Layout
     ranges: tuple[Range, ...] = ()
     states_at: int = 0
-    """The position that the states stand at; below the last one where an export was cut short."""
+    """The position that the states stand at; below the last one where an export was cut short.
+
+    Below a range that was opened again, too: its facts are others than the states know.
+    """
     as_of: AsOf = NOW
     """Of states that a replay wrote; those of an export are as of its last position."""
     unfolded: tuple[Unfolded, ...] = ()
@@ -185,7 +188,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         kept = [file for file in self.files if not any(_drawn_from(file, held) for held in old)]
         ranges = sorted([*(held for held in self.ranges if held not in old), new], key=_first)
         return msgspec.structs.replace(
-            self, ranges=tuple(ranges), files=tuple(sorted([*kept, *files], key=_place))
+            self,
+            ranges=tuple(ranges),
+            files=tuple(sorted([*kept, *files], key=_place)),
+            states_at=min(self.states_at, new.first - 1),
         )
 
     def with_joined(self, first: int, last: int, facts: Iterable[File]) -> Self:

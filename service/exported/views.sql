@@ -1,11 +1,16 @@
 -- What is asked of an export, by plain names, on top of the views log, facts_file, quarantine and *_state.
 -- Instants are TIMESTAMPTZ; a day is a day somewhere: `occurred_at at time zone 'America/Sao_Paulo'`.
 
+-- An instant without the nanoseconds that TIMESTAMPTZ has no place for. A cast would round it, into the next
+-- day if need be, and beyond what had happened by then.
+create macro cut(instant) as
+make_timestamptz((epoch_ns(instant) - (epoch_ns(instant) % 1000 + 1000) % 1000) // 1000);
+
 -- Every delivery that says something: what it says, when that happened, when it was known here.
 create view facts as
 select position,
        recorded_at as known_at,
-       occurred_at::timestamptz as occurred_at,
+       cut(occurred_at) as occurred_at,
        epoch_ns(occurred_at) as occurred_ns,
        * exclude (position, recorded_at, occurred_at, root_hash)
 from facts_file;
@@ -34,12 +39,12 @@ from history_known_at('infinity'::timestamptz);
 
 -- What each order was, and from when: the entries of its history.
 create view order_history as
-select root, account, provider, entry.status as status, entry.began_at::timestamptz as began_at
+select root, account, provider, entry.status as status, cut(entry.began_at) as began_at
 from (select root, account, provider, unnest(history) as entry from order_state);
 
 -- What a human should look at.
 create view order_flags as
-select root, account, provider, entry.name as flag, entry.occurred_at::timestamptz as occurred_at
+select root, account, provider, entry.name as flag, cut(entry.occurred_at) as occurred_at
 from (select root, account, provider, unnest(flags) as entry from order_state);
 
 -- Carts followed within 7 days by a paid sale of the same payer and product. Joined by each hash alone:
@@ -75,7 +80,7 @@ paid as (
     join sale o on o.root = pair.order_root
     where list_has_any(o.products, c.products)
 )
-select cart_root, order_root, account, abandoned_at::timestamptz as abandoned_at,
-       paid_at::timestamptz as paid_at, amount_cents, currency
+select cart_root, order_root, account, cut(abandoned_at) as abandoned_at,
+       cut(paid_at) as paid_at, amount_cents, currency
 from paid
 where paid_at is not null;

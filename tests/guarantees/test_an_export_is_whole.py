@@ -18,12 +18,12 @@ import pytest
 from projections.delivery import Delivery
 from projections.facts import Fact, Reading, Unreadable
 from projections.fold import interpret
-from projections.providers import ADAPTERS
+from projections.providers import ADAPTERS, root_of
 from projections.providers.documents import Document
 from projections.timeline import Timeline
 from service.errors import InvariantError, PermanentError, TransientError
 from service.eventlog import reader
-from service.eventlog.deliveries import append_batch
+from service.eventlog.deliveries import NewDelivery, append_batch
 from service.exported import check, pool
 from service.exported import duckdb as duckdb_file
 from service.exported.directory import Directory
@@ -32,6 +32,8 @@ from service.exported.manifest import FACTS, LOG, NAME, QUARANTINE, AsOf, Layout
 from service.localstack import Stack
 from service.postgres import connect
 from service.simulation.notices import person
+from tests.bodies import document
+from tests.deliveries import new_delivery
 from tests.exports import (
     CONFIG,
     KEY,
@@ -248,6 +250,59 @@ async def test_what_the_code_learned_to_read_opens_its_sealed_range_again(
     await export(database_url, tmp_path / "out")
 
     assert contents(tmp_path / "out") == contents(tmp_path / "knowing")
+
+
+async def test_a_range_opened_again_is_folded_also_where_the_first_try_was_killed(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await append(database_url, 0, FIRST)
+    await export(database_url, tmp_path / "knowing")
+    with monkeypatch.context() as ignorant:
+        ignorant.setattr("projections.providers.admin._STATUSES", {"order": {}, "withdrawal": {}})
+        await export(database_url, tmp_path / "out")
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as short:
+        short.setattr("service.exported.pool.fold", killed)
+        with pytest.raises(KeyboardInterrupt):
+            await export(database_url, tmp_path / "out")
+    opened = Directory(str(tmp_path / "out"))
+    assert any("the states stand at" in fault for fault in check.faults(opened, opened.export()))
+    await export(database_url, tmp_path / "out")
+
+    assert contents(tmp_path / "out") == contents(tmp_path / "knowing")
+
+
+async def test_an_order_of_more_than_a_bigint_is_named_and_the_others_are_exported(
+    database_url: str, tmp_path: Path
+) -> None:
+    paid = [_gen_payment(f"a1000000-0000-4000-8000-00000000000{number}", 2**62) for number in (1, 2)]
+    connection = await connect(database_url, application="writer")
+    await append_batch(connection, [*deliveries(20), *paid])
+    await connection.close()
+
+    manifest = (await export(database_url, tmp_path / "out")).manifest
+
+    assert [(one.root, one.reason) for one in manifest.unfolded] == [(paid[0].root, "OverflowError")]
+    whole(tmp_path / "out")
+    assert manifest.contents() == sorted(pool.fold(Directory(str(tmp_path / "out")), manifest).contents)
+
+
+def _gen_payment(payment_id: str, total_cents: int) -> NewDelivery:
+    """A paid one of the one order of the fixtures."""
+    sent = document("gen", "pix_paid")
+    sent["data"] |= {"id": payment_id, "total_cents": total_cents, "subtotal_cents": total_cents}
+    root = root_of("gen", "shop", sent, None)
+    return new_delivery(orjson.dumps(sent), source="gen", provider="gen", root=root)
+
+
+async def test_a_folder_has_one_name_whatever_it_is_called(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+
+    assert Directory(str(tmp_path / "link")).place == Directory(str(tmp_path / "out") + "/").place
 
 
 @pytest.mark.parametrize(
@@ -549,4 +604,10 @@ async def test_the_commands_export_check_and_replay(database_url: str, tmp_path:
     assert code == 0, told
     assert orjson.loads(told)["equal"] is True
     assert states_in(tmp_path / "states") == states_in(tmp_path / "out")
+    whole(tmp_path / "states")
+
+    code, told = await recibo(database_url, config, "replay", "parquet", again, "--into", again)
+    assert (code, "holds no facts, only states" in told) == (5, True), told
+    code, told = await recibo(database_url, config, "export", again)
+    assert (code, "holds states that a replay wrote" in told) == (5, True), told
     whole(tmp_path / "states")

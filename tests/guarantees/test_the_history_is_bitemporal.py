@@ -167,3 +167,14 @@ def _dated_by_envelope(rng: Random, delivery: Delivery) -> Delivery:
         happened = dt.datetime.fromtimestamp(delivery.instant // 1_000_000_000, dt.UTC)
         body["occurred_at"] = (happened - dt.timedelta(hours=rng.randrange(-48, 48))).isoformat()
     return delivery._replace(body=orjson.dumps(body))
+
+
+def test_nanoseconds_are_cut_and_not_rounded_into_the_next_day(tmp_path: Path) -> None:
+    sent = document("barte", "order_paid", dateTime="2025-11-03T23:59:59.999999999")
+    place = tmp_path / "a folder [1] of 'mine'*"
+    asked = Asked(place, [Delivery("barte", orjson.dumps(sent), None, ns("2025-11-05T10:00:00Z"), "none")])
+
+    cut = dt.datetime.fromisoformat("2025-11-04T02:59:59.999999Z")
+    assert asked.views.sql("select occurred_at, occurred_ns % 1000 from history").fetchall() == [(cut, 999)]
+    assert asked.views.sql("select distinct began_at from order_history").fetchall() == [(cut,)]
+    asked.views.close()
