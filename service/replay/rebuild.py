@@ -254,6 +254,11 @@ async def _resumed(site: Site, options: Options) -> Progress | None:
             f"the schema {schema} was folded by version {found.goal.fold_version}, this code folds by "
             f"{wanted.fold_version}: start anew with --restart"
         )
+    if found.goal.code != wanted.code:
+        raise PermanentError(
+            f"the schema {schema} was begun by other code, which may have read or folded less: start anew "
+            "with --restart"
+        )
     if found.goal != wanted:
         raise PermanentError(
             f"the schema {schema} holds what a `recibo replay {found.goal.purpose.replace('_', '-')}` left "

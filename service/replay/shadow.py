@@ -4,6 +4,8 @@ Made and dropped as the owner, each in one transaction: a crash leaves a schema 
 is, or none.
 """
 
+import functools
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Final
 import asyncpg
 import msgspec
 
+import projections
 from service.errors import PermanentError
 from service.postgres import Connection, literal, quoted, statement
 from service.readmodels.store import STATE_TABLES, TABLES
@@ -53,6 +56,8 @@ class Noted(msgspec.Struct, frozen=True, kw_only=True):
     effective_at: int | None
     state_lost: bool
     of_now: bool = False
+    code: str = ""
+    """`code()` of whoever began it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +93,20 @@ def noted(goal: Goal) -> Noted:
         effective_at=goal.effective_at,
         state_lost=goal.state_lost,
         of_now=goal.of_now,
+        code=code(),
     )
+
+
+@functools.cache
+def code() -> str:
+    """What tells these projections from others, which may read or fold more: 16 hex digits of a digest.
+
+    Of their sources. The fold version does not, for learning to read an unknown does not raise it.
+    """
+    folder, digest = Path(projections.__file__).parent, hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 async def exists(connection: Connection, schema: str) -> bool:
@@ -188,17 +206,25 @@ async def drop(connection: Connection, schema: str) -> None:
 async def exchange(connection: Connection, live: str) -> None:
     """Make the shadow's tables the live ones, and these the previous ones, in the caller's transaction.
 
-    Takes access exclusive locks on all of them. A view stays itself and reads what is live.
+    Takes access exclusive locks on all of them. A view stays itself and reads what is live. Raises
+    PermanentError for a materialized view, which cannot: it would read the previous tables for good.
     """
     await connection.execute("set local search_path to pg_catalog")
     views = await connection.fetch(statement(_SQL, "views_on_tables"), list(TABLES), live)
+    for view in views:
+        if view["materialized"]:
+            raise PermanentError(
+                f"the materialized view {view['name']} would go on reading the states of before the swap: "
+                "drop it, swap, and make it again, or let it read a view"
+            )
     await connection.execute(f"create schema {PREVIOUS}")
     for table in TABLES:
         await connection.execute(f"alter table {quoted(live)}.{quoted(table)} set schema {PREVIOUS}")
         await connection.execute(f"alter table {SHADOW}.{quoted(table)} set schema {quoted(live)}")
     for view in views:
         # A view is bound to tables, not names: its own text, said again, binds it to the new ones.
-        await connection.execute(f"create or replace view {view['name']} as {view['definition']}")
+        options = f" with ({view['options']})" if view["options"] else ""
+        await connection.execute(f"create or replace view {view['name']}{options} as {view['definition']}")
     await connection.execute("set local search_path to default")
 
 

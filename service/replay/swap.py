@@ -100,6 +100,7 @@ async def _swap(site: Site, *, publish_amendments: bool) -> Swapped:
     if publish_amendments:
         count = await _amend(site, generation, held.places)
     await site.owner.execute(statement(_SQL, "keep_since"))
+    await site.owner.execute(statement(_SQL, "keep_parked_since"))
     await shadow.exchange(site.owner, site.live)
     await shadow.drop(site.owner, SHADOW)
     await site.positions.take_over(site.owner, generation)

@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import orjson
 import pytest
 
 from projections.facts import Reading
+from projections.fold import states_of
+from projections.providers import root_of
+from projections.states import States
+from projections.timeline import Timeline
 from service.declarations import Secret
 from service.errors import InvariantError, PermanentError, TransientError
 from service.kafka.partitioner import partition_of
@@ -16,6 +21,7 @@ from service.postgres import connect
 from service.replay import compare as comparing
 from service.replay import spill
 from service.replay.rebuild import Site, build
+from tests.bodies import document
 from tests.deliveries import admin_payment, new_delivery
 from tests.projectors import ends, retry_of, states
 from tests.replays import (
@@ -135,6 +141,67 @@ async def test_what_differs_is_listed_with_both_states_and_the_delivery_that_par
     # The live side knows none of its facts, so the first delivery parts them.
     assert listed["shop:order:pay_3"].parted_at == 4
     assert len(listed["shop:order:pay_4"].live) == 2
+
+
+async def test_a_delivery_that_a_repeat_dated_anew_parts_nothing(database_url: str, tmp_path: Path) -> None:
+    sent = document("gen", "order_created")
+    undated = {name: value for name, value in sent["data"].items() if not name.endswith("_at")}
+    # The envelope dates it, which is no part of the object.
+    told = ((undated, "2025-11-05"), (undated, "2025-11-03"), (undated | {"total_cents": 7}, "2025-11-06"))
+    rows = [
+        new_delivery(
+            orjson.dumps(sent | {"data": data, "occurred_at": f"{day}T10:00:00Z"}),
+            provider="gen",
+            root=root_of("gen", "shop", sent, None),
+        )
+        for data, day in told
+    ]
+    await append(database_url, rows, batch=1)
+    await fold_live(database_url)
+    owner = await asyncpg.connect(database_url)
+    await owner.execute("update order_state set reference = 'by hand'")
+    await owner.close()
+
+    (listed,) = (await compared(database_url, tmp_path)).listed
+
+    assert listed.parted_at == 3
+
+
+async def test_a_root_that_this_codes_fold_fails_on_is_listed_with_the_delivery_that_does_it(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("PENDING", "APPROVED", "REFUNDED", "CHARGEBACK")
+    rows = [admin_payment("pay_1", word, f"2025-11-03T13:0{minute}:00Z") for minute, word in enumerate(words)]
+    await append(database_url, rows)
+    await fold_live(database_url)
+
+    def failing(timeline: Timeline) -> States:
+        if len(timeline.entries) >= 3:
+            raise KeyError(timeline.root)
+        return states_of(timeline)
+
+    monkeypatch.setattr("service.replay.folding.states_of", failing)
+    monkeypatch.setattr("service.replay.compare.states_of", failing)
+    found = await compared(database_url, tmp_path)
+
+    assert (found.different, found.equal) == (1, False)
+    assert found.listed[0].parted_at == 3
+
+
+async def test_what_other_code_began_is_not_gone_on_with(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await append(database_url, lives(100))
+    await fold_live(database_url)
+    async with rebuilding(database_url, tmp_path) as (site, options):
+        await build(site, options)
+
+    monkeypatch.setattr("service.replay.shadow.code", lambda: "of another release")
+    with pytest.raises(PermanentError, match=r"begun by other code.*--restart"):
+        async with rebuilding(database_url, tmp_path):
+            pass
+    async with rebuilding(database_url, tmp_path, restart=True) as (site, options):
+        await build(site, options)
 
 
 async def test_what_a_retry_would_mend_is_to_retry_and_not_different(

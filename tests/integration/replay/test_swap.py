@@ -115,6 +115,54 @@ async def test_views_read_what_is_live_now(database_url: str, tmp_path: Path) ->
     await owner.close()
 
 
+async def test_a_view_keeps_its_options(database_url: str, tmp_path: Path) -> None:
+    await append(database_url, lives(100))
+    await fold_live(database_url)
+    owner = await asyncpg.connect(database_url)
+    await owner.execute(
+        "create view careful with (security_barrier, security_invoker = true) as select root from order_state"
+    )
+    options = "select reloptions from pg_class where relname = 'careful'"
+    before = await owner.fetchval(options)
+
+    await swapped(database_url, tmp_path)
+
+    assert await owner.fetchval(options) == before
+    assert len(before) == 2
+    await owner.close()
+
+
+async def test_a_materialized_view_that_would_read_what_was_keeps_the_swap_out(
+    database_url: str, tmp_path: Path
+) -> None:
+    await append(database_url, lives(100))
+    await fold_live(database_url)
+    owner = await asyncpg.connect(database_url)
+    await owner.execute("create materialized view frozen as select root from order_state")
+    before = await states(owner)
+
+    with pytest.raises(PermanentError, match=r"the materialized view public\.frozen would go on reading"):
+        await swapped(database_url, tmp_path, reading=OTHER)
+
+    assert await states(owner) == before
+    await owner.close()
+
+
+async def test_a_root_that_stays_parked_is_so_since_it_was(database_url: str, tmp_path: Path) -> None:
+    owner = await asyncpg.connect(database_url)
+    await owner.execute("alter table order_state add constraint unlucky check (status <> 'paid')")
+    await append(database_url, [admin_payment("pay_1", "APPROVED", "2025-11-03T13:00:00Z")])
+    await fold_live(database_url)
+    await owner.execute("update parked_root set parked_at = '2025-11-03T13:00:01Z'")
+    parked = await owner.fetch("select * from parked_root")
+
+    await swapped(database_url, tmp_path)
+
+    assert await owner.fetch("select * from parked_root") == parked
+    assert len(parked) == 1
+    await owner.close()
+
+
 async def test_a_swap_waits_for_the_states_before_the_last_one_to_be_dropped(
     database_url: str, tmp_path: Path
 ) -> None:
