@@ -5,7 +5,8 @@ with another number of partitions: a root would move to another one, and order w
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -25,9 +26,7 @@ async def create(bootstrap: str, prefix: str) -> list[str]:
 
     Raises TransientError while Kafka is away, InvariantError if a topic has other partitions.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    try:
-        await admin.start()
+    async with _administrator(bootstrap, "make the topics") as admin:
         existing = await admin.list_topics()
         missing = [topic for topic in TOPICS if prefix + topic.name not in existing]
         replication = min(_REPLICATION_MAX, len((await admin.describe_cluster())["brokers"]))
@@ -54,12 +53,6 @@ async def create(bootstrap: str, prefix: str) -> list[str]:
         await _until_known(admin, prefix)
         _check(prefix, await _described(admin, prefix))
         return [prefix + topic.name for topic in missing]
-    except KafkaError as error:
-        raise TransientError(
-            f"Kafka at {bootstrap} cannot make the topics now ({type(error).__name__})", store="kafka"
-        ) from error
-    finally:
-        await admin.close()
 
 
 async def check(bootstrap: str, prefix: str) -> None:
@@ -67,16 +60,8 @@ async def check(bootstrap: str, prefix: str) -> None:
 
     Raises InvariantError if one has other partitions, TransientError if one is missing or Kafka is away.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    try:
-        await admin.start()
+    async with _administrator(bootstrap, "be asked") as admin:
         _check(prefix, await _described(admin, prefix))
-    except KafkaError as error:
-        raise TransientError(
-            f"Kafka at {bootstrap} cannot be asked now ({type(error).__name__})", store="kafka"
-        ) from error
-    finally:
-        await admin.close()
 
 
 async def await_right(bootstrap: str, prefix: str, stopping: asyncio.Event, waiting: Waiting) -> None:
@@ -92,6 +77,21 @@ async def await_right(bootstrap: str, prefix: str, stopping: asyncio.Event, wait
         else:
             waiting.over()
             return
+
+
+@asynccontextmanager
+async def _administrator(bootstrap: str, what: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A client for administration. Raises TransientError, which says that Kafka cannot `what` now."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        await admin.start()
+        yield admin
+    except KafkaError as error:
+        raise TransientError(
+            f"Kafka at {bootstrap} cannot {what} now ({type(error).__name__})", store="kafka"
+        ) from error
+    finally:
+        await admin.close()
 
 
 async def _described(admin: AIOKafkaAdminClient, prefix: str) -> list[dict[str, Any]]:

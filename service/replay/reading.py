@@ -189,7 +189,8 @@ class StripReader:
     ) -> None:
         async with self._writer.transaction():
             await store.quarantine(self._writer, self._goal.log, quarantined)
-            await self._writer.execute(statement(_SQL, "record_taken_over"), taken_over)
+            if taken_over:
+                await self._writer.execute(statement(_SQL, "record_taken_over"), taken_over)
             await self._writer.execute(
                 statement(_SQL, "record_strip"),
                 strip.number,

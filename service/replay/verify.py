@@ -89,10 +89,10 @@ async def _check_ids(site: Site, options: Options) -> int:
     strip_rows = site.progress.strip_rows
     strips = -(-events // strip_rows)
     done = {row["number"] for row in await site.writer.fetch(statement(_SQL, "read_event_strips"))}
-    told = Teller(options.tell, "checking ids", events, len(done) * strip_rows).rows
+    told = Teller(site.tell, "checking ids", events, len(done) * strip_rows).rows
     async with crew(task_of(site, options), processes=options.processes) as workers:
         await workers.run((EventStrip(number) for number in range(strips) if number not in done), told)
-        compared = Teller(options.tell, "comparing ids", site.progress.buckets, 0)
+        compared = Teller(site.tell, "comparing ids", site.progress.buckets, 0)
         await workers.run((Ids(number) for number in range(site.progress.buckets)), lambda _: compared.add(1))
     return events
 

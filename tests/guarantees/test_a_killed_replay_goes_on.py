@@ -2,7 +2,6 @@
 
 import asyncio
 import datetime as dt
-import os
 import random
 import signal
 import sys
@@ -12,6 +11,7 @@ import asyncpg
 import orjson
 import pytest
 
+from tests.commands import environment
 from tests.projectors import states
 from tests.replays import append, fold_live, lives, naive_states, verified
 
@@ -155,21 +155,13 @@ async def _replay(
     kill_after_s: float | None = None,
 ) -> tuple[int, str]:
     """`recibo replay rebuild`, with --swap unless said, as a process; its exit code and what it said."""
-    config = folder / "recibo.toml"
-    config.write_text("[sources.shop]\nprovider = 'admin'\nchecks = 'none'\n")
-    environment = os.environ | {
-        "RECIBO_DATABASE_URL": database_url,
-        "RECIBO_KAFKA_BOOTSTRAP": "localhost:9",
-        "RECIBO_CONFIG": str(config),
-        "RECIBO_CRASHPOINT": crashpoint,
-    }
     arguments = what or ("rebuild", "--swap", "--publish-amendments")
     if arguments[0] == "rebuild":
         arguments = (*arguments, "--strip-rows=300")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "service", "replay", *arguments),
         *(f"--processes={processes}", f"--spill-folder={folder}"),
-        env=environment,
+        env=environment(database_url, folder, RECIBO_CRASHPOINT=crashpoint),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

@@ -1,7 +1,6 @@
 """`recibo replay` and `recibo show` as an operator types them: what they say, and with which exit code."""
 
 import asyncio
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import asyncpg
 import orjson
 import pytest
 
+from tests.commands import environment
 from tests.deliveries import admin_payment
 from tests.replays import append, fold_live, lives
 
@@ -28,17 +28,9 @@ async def folded(database_url: str) -> str:
 
 
 async def recibo(database_url: str, folder: Path, *arguments: str) -> tuple[int, str, str]:
-    config = folder / "recibo.toml"
-    config.write_text("[sources.shop]\nprovider = 'admin'\nchecks = 'none'\n")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "service", *arguments),
-        env=os.environ
-        | {
-            "RECIBO_DATABASE_URL": database_url,
-            "RECIBO_KAFKA_BOOTSTRAP": "localhost:9",
-            "RECIBO_CONFIG": str(config),
-            "TMPDIR": str(folder),
-        },
+        env=environment(database_url, folder, TMPDIR=str(folder)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from service.replay import shadow
+from tests.commands import environment
 from tests.replays import append, fold_live, lives
 
 REBUILD = ("rebuild", "--compare", "--processes", "1", "--strip-rows", "20")
@@ -28,18 +29,9 @@ async def folded(database_url: str) -> str:
 async def replay(
     database_url: str, folder: Path, *arguments: str, stderr: int = PIPE
 ) -> tuple[int | None, str, str]:
-    config = folder / "recibo.toml"
-    config.write_text("[sources.shop]\nprovider = 'admin'\nchecks = 'none'\n")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "service", "replay", *arguments),
-        env=os.environ
-        | {
-            "RECIBO_DATABASE_URL": database_url,
-            "RECIBO_KAFKA_BOOTSTRAP": "localhost:9",
-            "RECIBO_CONFIG": str(config),
-            "TERM": "xterm",
-            "TMPDIR": str(folder),
-        },
+        env=environment(database_url, folder, TERM="xterm", TMPDIR=str(folder)),
         stdout=PIPE,
         stderr=stderr,
     )
