@@ -258,7 +258,8 @@ def parted_at(
         instant = _parting(live, whole)
     except Exception:  # noqa: BLE001  Today's fold fails on it, and parked the root in the rebuild.
         return next(
-            told[count - 1].position for count in range(1, len(told) + 1) if not _folds(root, told[:count])
+            (one.position for count, one in enumerate(told, 1) if not _folds(root, told[:count])),
+            told[-1].position,
         )
     later = [one.position for one in told if one.fact.occurred_at == instant]
     return min(later) if later else told[-1].position
