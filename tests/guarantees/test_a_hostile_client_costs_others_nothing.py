@@ -4,10 +4,12 @@ A real ingress on a real Postgres, honest senders beside the hostile ones all th
 """
 
 import asyncio
+import itertools
 import os
 import random
 import re
 import resource
+import statistics
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Iterable
@@ -46,11 +48,12 @@ PATIENT = CONFIG.replace("idle_timeout_s = 1.0", "idle_timeout_s = 600.0")
 
 AT_ONCE = 64
 SILENT = 10_000
-ROUNDS = 3
+ROUNDS = 5
 _Told = TypeVar("_Told")
 
-GROWTH_MB_MAX = 8
-"""Of three rounds: up to 4 are the allocator's. over 16 it was when connections that were reset waited
+GROWTH_MB_MAX = 3
+"""Of the median round. What the allocator keeps comes in one step or two, whenever more large requests meet
+than ever before; what is left behind comes in every round: 5 to 9 MB, when connections that were reset waited
 for the garbage collector."""
 
 
@@ -76,14 +79,16 @@ async def test_what_is_broken_is_refused_and_leaves_no_memory_behind(
 ) -> None:
     async with under_load(database_url, kafka, tmp_path) as (ingress, _):
         told = [await _round(ingress.port)]
-        before = resident_mb(ingress.process.pid)
-        told += [await _round(ingress.port) for _ in range(ROUNDS)]
-        grown = resident_mb(ingress.process.pid) - before
+        resident = [resident_mb(ingress.process.pid)]
+        for _ in range(ROUNDS):
+            told.append(await _round(ingress.port))
+            resident.append(resident_mb(ingress.process.pid))
 
     for name, kind in KINDS.items():
         for one in told:
             assert set(one[name]) <= kind.statuses, name
-    assert grown < GROWTH_MB_MAX, f"{grown} MB more after {ROUNDS} rounds"
+    grown = [after - before for before, after in itertools.pairwise(resident)]
+    assert statistics.median(grown) < GROWTH_MB_MAX, f"{grown} MB more after each round"
 
 
 # A run that fails is repeated by writing its seed, which the test's name shows, in here.
