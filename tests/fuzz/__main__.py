@@ -28,14 +28,15 @@ def main() -> None:
         contract.assert_kept(inputs.read(options.input.read_bytes()), KEYED)
         return
     FAILED.mkdir(parents=True, exist_ok=True)
-    # What an earlier run found is not taken up: a seed gives the same run tomorrow.
+    # What an earlier run found is not taken up: every run begins with the seeds. Nor is what this one finds:
+    # libFuzzer would read its folder every second, and count what it had replaced there as further runs.
     with tempfile.TemporaryDirectory() as corpus:
         for number, seed in enumerate(inputs.seeds()):
             Path(corpus, f"{number:04}").write_bytes(seed)
         limit = f"-runs={options.runs}" if options.runs else f"-max_total_time={options.seconds}"
         atheris.Setup(
             [
-                *("fuzz", limit, f"-seed={options.seed}", f"-max_len={SIZE_MAX}", "-timeout=5"),
+                *("fuzz", limit, f"-seed={options.seed}", f"-max_len={SIZE_MAX}", "-timeout=5", "-reload=0"),
                 *(f"-artifact_prefix={FAILED}/", "-print_final_stats=1", corpus),
             ],
             _try,
