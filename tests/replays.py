@@ -26,7 +26,8 @@ from service.readmodels.positions import Place, Positions
 from service.replay import shadow
 from service.replay.compare import Compared, compare
 from service.replay.goal import PREVIOUS, SHADOW, Goal, Purpose
-from service.replay.rebuild import Options, Site, build, site
+from service.replay.rebuild import build
+from service.replay.site import Options, Site, site
 from service.replay.swap import Swapped, swap
 from service.replay.verify import Verified, verify
 from service.simulation.mixing import Delivery, Mixture

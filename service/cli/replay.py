@@ -24,12 +24,13 @@ from service.eventlog import head
 from service.kafka.headers import receipt
 from service.replay import as_of as looking
 from service.replay import instants, shadow
-from service.replay import rebuild as rebuilding
+from service.replay import site as sites
 from service.replay import swap as swapping
 from service.replay import verify as verifying
 from service.replay.compare import compare as compare_with_live
 from service.replay.goal import PREVIOUS, SHADOW, Goal
-from service.replay.rebuild import Options, Site
+from service.replay.rebuild import build
+from service.replay.site import Options, Site
 from service.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="The states again, from the log.")
@@ -67,7 +68,7 @@ def rebuild(
     listed: ListedOption = 20,
     processes: ProcessesOption = _PROCESSES,
     spill_folder: SpillFolderOption = _SPILL_FOLDER,
-    strip_rows: StripRowsOption = rebuilding.STRIP_ROWS,
+    strip_rows: StripRowsOption = sites.STRIP_ROWS,
     restart: RestartOption = False,
 ) -> None:
     """Rebuild all states from the log into a shadow schema, beside the live ones. Tells nobody anything.
@@ -89,9 +90,9 @@ def rebuild(
     async def run(options: Options) -> dict[str, Any]:
         if swap:
             # Before anything is made: a rebuild takes long.
-            async with rebuilding.owner_of(options.owner_url) as owner:
+            async with sites.owner_of(options.owner_url) as owner:
                 await swapping.check_previous(owner)
-        async with rebuilding.site(goal, options) as site:
+        async with sites.site(goal, options) as site:
             summary = await _built(site, options)
             if compare:
                 compared = await compare_with_live(site, listed_max=listed)
@@ -122,7 +123,7 @@ def verify(
     goal = Goal(purpose="verify", schema=SHADOW, log=loaded.log_name, reading=loaded.reading)
 
     async def run(options: Options) -> tuple[dict[str, Any], bool]:
-        async with rebuilding.site(goal, options) as site:
+        async with sites.site(goal, options) as site:
             verified = await verifying.verify(site, options, listed_max=listed)
             return {"purpose": "verify", **site.counts, **msgspec.structs.asdict(verified)}, verified.holds
 
@@ -163,7 +164,7 @@ def as_of(
 
     async def run(options: Options) -> dict[str, Any]:
         goal = await _goal_as_of(loaded, into, known, effective, restart=restart)
-        async with rebuilding.site(goal, options) as site:
+        async with sites.site(goal, options) as site:
             summary = await _built(site, options)
             await shadow.finish(site.writer, into, _told(goal))
         return {**summary, "position": goal.position}
@@ -179,8 +180,8 @@ async def _goal_as_of(
 ) -> Goal:
     owner_url = loaded.database.migration_url
     # Without an instant a killed run goes on to where the log ended when it began.
-    resumed = None if known is not None or restart else await rebuilding.end_left(owner_url, into)
-    async with rebuilding.owner_of(owner_url) as owner:
+    resumed = None if known is not None or restart else await sites.end_left(owner_url, into)
+    async with sites.owner_of(owner_url) as owner:
         if effective is not None:
             await looking.check_not_future(owner, effective)
         if known is not None:
@@ -216,12 +217,12 @@ def drop_shadow() -> None:
 
 
 async def _drop_shadow(loaded: Settings) -> None:
-    if not await rebuilding.discard(loaded.database.migration_url, SHADOW):
+    if not await sites.discard(loaded.database.migration_url, SHADOW):
         raise PermanentError(f"there is no schema {SHADOW}: nothing to drop")
 
 
 async def _drop(loaded: Settings, schema: str) -> None:
-    async with rebuilding.owner_of(loaded.database.migration_url) as owner:
+    async with sites.owner_of(loaded.database.migration_url) as owner:
         if not await shadow.exists(owner, schema):
             raise PermanentError(f"there is no schema {schema}: nothing to drop")
         await shadow.drop(owner, schema)
@@ -229,7 +230,7 @@ async def _drop(loaded: Settings, schema: str) -> None:
 
 async def _built(site: Site, options: Options) -> dict[str, Any]:
     started = time.perf_counter()
-    await rebuilding.build(site, options)
+    await build(site, options)
     seconds = time.perf_counter() - started
     return {
         "purpose": site.goal.purpose,
@@ -241,9 +242,7 @@ async def _built(site: Site, options: Options) -> dict[str, Any]:
     }
 
 
-def _options(
-    loaded: Settings, folder: Path, processes: int, *, restart: bool, tell: rebuilding.Tell
-) -> Options:
+def _options(loaded: Settings, folder: Path, processes: int, *, restart: bool, tell: sites.Tell) -> Options:
     return Options(
         database_url=loaded.database.url,
         owner_url=loaded.database.migration_url,

@@ -24,7 +24,8 @@ from service.eventlog import reader as log_reader
 from service.kafka.partitioner import partition_of
 from service.postgres import Connection, statement
 from service.replay.history import Told, told_of
-from service.replay.rebuild import Site, Teller
+from service.replay.rebuild import Teller
+from service.replay.site import Site
 
 _SQL: Final = Path(__file__).parent
 _PAGE_ROOTS: Final = 5_000

@@ -30,7 +30,7 @@ from service.readmodels.apply import event_of
 from service.replay import shadow
 from service.replay.compare import approach, compare_all, settle
 from service.replay.goal import PREVIOUS, SHADOW
-from service.replay.rebuild import Site
+from service.replay.site import Site
 
 logger = structlog.get_logger()
 

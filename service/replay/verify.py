@@ -17,7 +17,8 @@ from service.replay import shadow
 from service.replay.compare import Compared, compare
 from service.replay.crew import crew
 from service.replay.jobs import EventStrip, Ids
-from service.replay.rebuild import Options, Site, Teller, build, task_of
+from service.replay.rebuild import Teller, build, task_of
+from service.replay.site import Options, Site
 from service.replay.spill import Spill
 
 _SQL: Final = Path(__file__).parent

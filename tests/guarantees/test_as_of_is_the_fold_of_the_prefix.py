@@ -12,7 +12,8 @@ from service.eventlog.deliveries import NewDelivery
 from service.kafka.headers import nanoseconds
 from service.replay import as_of, shadow
 from service.replay.goal import Goal
-from service.replay.rebuild import Options, build, site
+from service.replay.rebuild import build
+from service.replay.site import Options, site
 from service.simulation.mixing import Mixture
 from tests.deliveries import new_delivery
 from tests.replays import append, facts_in, fold_live, lives, naive_states, whole_log

@@ -20,7 +20,8 @@ from service.kafka.partitioner import partition_of
 from service.postgres import connect
 from service.replay import compare as comparing
 from service.replay import spill
-from service.replay.rebuild import Site, build
+from service.replay.rebuild import build
+from service.replay.site import Site
 from tests.bodies import document
 from tests.deliveries import admin_payment, new_delivery
 from tests.projectors import ends, retry_of, states
