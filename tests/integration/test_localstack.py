@@ -78,6 +78,19 @@ def test_a_port_is_given_out_once_although_nothing_listens_there_yet() -> None:
     assert len(set(given)) == len(given)
 
 
+def test_a_port_that_another_process_was_given_is_passed_over() -> None:
+    taken, other = free_port(), 32_500
+    script = (
+        "import sys; from service.localstack import ports; ports._NEXT = map(int, sys.argv[1:]); "
+        "print(ports.free_port())"
+    )
+    command = [sys.executable, "-c", script, str(taken), str(other)]
+
+    given = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert int(given) == other
+
+
 def test_a_broker_that_does_not_start_is_told_with_its_last_words_and_the_other_ways(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
