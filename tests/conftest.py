@@ -44,7 +44,7 @@ def run_folder(request: pytest.FixtureRequest) -> Iterator[Path]:
     folder = LOCAL / f"test-{os.getpid()}"
     yield folder
     if not request.session.testsfailed:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

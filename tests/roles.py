@@ -31,6 +31,12 @@ retry_after_s = 0.1
 """
 """A source that anybody may post to, and little patience."""
 
+NO_SPILL = """
+[ingress]
+append_timeout_s = 30.0
+"""
+"""For who looks for every delivery in the log: one append that takes long does not send it to the spill."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:

@@ -11,7 +11,7 @@ import aiohttp
 
 from service import settings, status
 from service.settings import Settings
-from tests.roles import Process, role
+from tests.roles import NO_SPILL, Process, role
 from tests.servers import Kafka, eventually
 
 PATIENCE = """
@@ -28,6 +28,7 @@ CONFIG = (
         for provider in ("barte", "admin", "gen", "aprovei")
     )
     + PATIENCE
+    + NO_SPILL
 )
 """A source for each provider, one account, and anybody may post."""
 

@@ -30,6 +30,7 @@ CONFIG = """
 [ingress]
 idle_timeout_s = 1.0
 body_timeout_s = 1.0
+append_timeout_s = 30.0
 
 [sources.shop]
 provider = "admin"

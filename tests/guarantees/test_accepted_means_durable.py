@@ -8,7 +8,7 @@ import aiohttp
 import asyncpg
 import pytest
 
-from tests.roles import Process, role
+from tests.roles import CONFIG, NO_SPILL, Process, role
 from tests.servers import Kafka
 
 
@@ -39,7 +39,7 @@ async def test_what_was_answered_is_in_the_log_after_sigkill_under_load(
 ) -> None:
     ledger = Ledger(enough=kill_after)
 
-    async with role("ingress", database_url, kafka, tmp_path) as ingress:
+    async with role("ingress", database_url, kafka, tmp_path, config=CONFIG + NO_SPILL) as ingress:
         senders = [asyncio.create_task(_send(ingress, ledger, sender)) for sender in range(24)]
         await ledger.has_enough.wait()
         ingress.kill()
@@ -54,7 +54,9 @@ async def test_an_ingress_killed_between_append_and_answer_keeps_what_it_appende
 ) -> None:
     ledger = Ledger()
 
-    async with role("ingress", database_url, kafka, tmp_path, crashpoint="ingress.appended@20") as ingress:
+    async with role(
+        "ingress", database_url, kafka, tmp_path, config=CONFIG + NO_SPILL, crashpoint="ingress.appended@20"
+    ) as ingress:
         await _listening(ingress)
         await asyncio.gather(*(_send(ingress, ledger, sender) for sender in range(8)))
         await ingress.killed()
@@ -65,7 +67,7 @@ async def test_an_ingress_killed_between_append_and_answer_keeps_what_it_appende
 async def test_sigterm_answers_what_was_accepted(database_url: str, kafka: Kafka, tmp_path: Path) -> None:
     ledger = Ledger(enough=300)
 
-    async with role("ingress", database_url, kafka, tmp_path) as ingress:
+    async with role("ingress", database_url, kafka, tmp_path, config=CONFIG + NO_SPILL) as ingress:
         senders = [asyncio.create_task(_send(ingress, ledger, sender)) for sender in range(24)]
         await ledger.has_enough.wait()
         code = await ingress.stop()

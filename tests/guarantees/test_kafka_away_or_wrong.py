@@ -8,7 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from service.kafka import topics
 from tests.relays import drain, published, relay_of
-from tests.roles import Process, role
+from tests.roles import CONFIG, NO_SPILL, Process, role
 from tests.servers import Kafka, fresh_prefix
 
 AWAY = Kafka(bootstrap="127.0.0.1:1", prefix="")
@@ -19,7 +19,7 @@ async def test_an_ingress_starts_and_takes_deliveries_without_kafka(
 ) -> None:
     bodies = [b'{"id": "pay_%d", "type": "PAYMENT", "status": "APPROVED"}' % number for number in range(20)]
 
-    async with role("ingress", database_url, AWAY, tmp_path) as ingress:
+    async with role("ingress", database_url, AWAY, tmp_path, config=CONFIG + NO_SPILL) as ingress:
         statuses = [await _post(ingress, body) for body in bodies]
         code = await ingress.stop()
     await drain(relay_of("deliveries", database_url, kafka))

@@ -10,7 +10,7 @@ from service.kafka import topics
 from tests.bodies import ALL, body
 from tests.outages import lines as logged
 from tests.relays import published
-from tests.roles import role
+from tests.roles import NO_SPILL, role
 from tests.servers import Kafka, eventually
 from tests.systems import PATIENCE, System, system
 
@@ -33,7 +33,7 @@ checks = [{{ kind = "authorization", secrets = ["file:token"] }}]
 [sources.elsewhere]
 provider = "aprovei"
 checks = [{{ kind = "address", allow = ["203.0.113.0/24"] }}]
-{PATIENCE}"""
+{PATIENCE}{NO_SPILL}"""
 
 STRANGERS = [
     ("/webhooks/url", {}, 401),

@@ -4,6 +4,8 @@ With real processes, on servers that these tests kill, freeze and start again.
 """
 
 import asyncio
+import itertools
+import statistics
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -27,7 +29,9 @@ from tests.roles import Process, resident_mb, role
 from tests.servers import Kafka, eventually, fresh_prefix, new_database
 
 SWITCHED_WITHIN_S = 2.0
-GROWN_MB_MAX = 32
+ROUNDS = 5
+GROWN_MB_MAX = 8
+"""Of the median round: the allocator's steps come in one or two, what is held comes in each, 100 MB."""
 
 Fault = Callable[[Servers, str], AbstractAsyncContextManager[None]]
 
@@ -168,12 +172,14 @@ async def test_with_both_down_large_deliveries_are_refused_without_being_held(tm
     nowhere = Kafka(bootstrap="127.0.0.1:1", prefix=fresh_prefix())
     async with role("ingress", "postgresql://recibo@127.0.0.1:1/recibo", nowhere, tmp_path) as ingress:
         told = await large_ones(ingress, 200)
-        before = resident_mb(ingress.process.pid)
-        told += await large_ones(ingress, 600)
-        grown = resident_mb(ingress.process.pid) - before
+        resident = [resident_mb(ingress.process.pid)]
+        for _ in range(ROUNDS):
+            told += await large_ones(ingress, 100)
+            resident.append(resident_mb(ingress.process.pid))
 
     assert set(told) == {(503, True)}
-    assert grown < GROWN_MB_MAX, f"{grown:.0f} MB more after {sum(told.values())} MB of deliveries"
+    grown = [after - before for before, after in itertools.pairwise(resident)]
+    assert statistics.median(grown) < GROWN_MB_MAX, f"{grown} MB more after each 100 MB of deliveries"
 
 
 async def test_a_start_with_postgres_down_takes_deliveries_and_comes_back_to_the_log(

@@ -21,7 +21,7 @@ from service.settings import IngressSettings, Source
 from tests.ingresses import Ingress, running_ingress
 
 TOKEN = "the-token-of-the-tests"
-SETTINGS = IngressSettings(port=0, batch_rows_max=50)
+SETTINGS = IngressSettings(port=0, batch_rows_max=50, append_timeout_s=30.0)
 SOURCES = (
     Source(
         name="shop",
