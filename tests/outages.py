@@ -155,13 +155,13 @@ async def _send(port: int, ledger: Ledger, sender: int, stopping: asyncio.Event)
                 await asyncio.sleep(0.01)
 
 
-def lines(process: Process, event: str) -> list[dict[str, object]]:
-    """The log lines of a role with this name."""
+def lines(process: Process, *events: str) -> list[dict[str, object]]:
+    """The log lines of a role with one of these names, in their order."""
     found = []
     for line in process.log.read_bytes().splitlines():
         if line.startswith(b"{"):
             document = orjson.loads(line)
-            if document["event"] == event:
+            if document["event"] in events:
                 found.append(document)
     return found
 

@@ -348,9 +348,12 @@ async def test_every_other_role_waits_for_its_stores_and_says_so(
             await eventually(lambda one=process: works(one), what="all work again", timeout_s=60)  # type: ignore[misc]
 
     for process in every:
-        away, back = lines(process, "store.away"), lines(process, "store.back")
-        assert back
-        assert len(away) <= 2 * len({line["role"] for line in away})
+        assert lines(process, "store.back")
+        told: dict[object, list[tuple[object, object]]] = {}
+        for line in lines(process, "store.away", "store.back"):
+            told.setdefault(line["role"], []).append((line["event"], line["store"]))
+        for changes in told.values():
+            assert all(one != next_ for one, next_ in itertools.pairwise(changes)), "told at each try"
 
 
 async def works(process: Process) -> bool:
