@@ -114,7 +114,10 @@ class Root(msgspec.Struct, frozen=True):
 
 
 def states_of(timeline: Timeline) -> States:
-    """What is true by `timeline`: nothing without facts. Raises what only a fault of the code can."""
+    """What is true by `timeline`: nothing without facts.
+
+    Raises OverflowError where amounts add up beyond a bigint, else what only a fault of the code can.
+    """
     if not timeline.entries:
         return States()
     match timeline.root.split(":", 2)[1]:

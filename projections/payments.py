@@ -9,6 +9,7 @@ from collections.abc import Collection
 import msgspec
 
 from projections.course import Course
+from projections.facts import INTEGER_MAX
 from projections.states import OrderStatus, Payment
 from projections.timeline import sort_key
 
@@ -38,8 +39,14 @@ def computed(payments: Collection[Course], total_cents: int | None) -> Computed:
 
 
 def paid_cents(payments: Collection[Course]) -> int | None:
-    """What the payments that are paid now brought in; null where one of them does not say."""
-    return _sum([payment.content.amount_cents for payment in payments if payment.status == "paid"])
+    """What the payments that are paid now brought in; null where one of them does not say.
+
+    Raises OverflowError beyond a bigint, which no store holds; each payment by itself is within.
+    """
+    paid = _sum([payment.content.amount_cents for payment in payments if payment.status == "paid"])
+    if paid is not None and paid > INTEGER_MAX:
+        raise OverflowError("the payments add up to more than a bigint")
+    return paid
 
 
 def payment(subject: str, course: Course) -> Payment:

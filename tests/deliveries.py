@@ -6,7 +6,9 @@ from typing import Any
 
 import orjson
 
+from projections.providers import root_of
 from service.eventlog.deliveries import NewDelivery
+from tests.bodies import document
 
 NOW = dt.datetime(2025, 11, 3, 13, 0, 0, tzinfo=dt.UTC)
 
@@ -44,3 +46,11 @@ def admin_payment(
         "updated_at": updated_at,
     }
     return new_delivery(orjson.dumps(body | members), root=f"shop:order:{payment}")
+
+
+def gen_payment(payment_id: str, total_cents: int) -> NewDelivery:
+    """A paid one of the one order of Gen's fixtures."""
+    sent = document("gen", "pix_paid")
+    sent["data"] |= {"id": payment_id, "total_cents": total_cents, "subtotal_cents": total_cents}
+    root = root_of("gen", "shop", sent, None)
+    return new_delivery(orjson.dumps(sent), source="gen", provider="gen", root=root)

@@ -187,7 +187,7 @@ async def _goal_as_of(
         if known is not None:
             position = await looking.position_at(owner, known)
         else:
-            position = resumed or await head.position(owner, "deliveries")
+            position = await head.position(owner, "deliveries") if resumed is None else resumed
     return Goal(
         purpose="as_of",
         schema=into,

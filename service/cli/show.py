@@ -12,7 +12,7 @@ from rich.table import Table
 
 from projections.events import rfc3339
 from service.cli import settings
-from service.errors import TransientError
+from service.errors import InvariantError, TransientError
 from service.kafka.headers import receipt
 from service.postgres import connect, sorted_errors
 from service.replay import as_of, instants
@@ -54,11 +54,16 @@ def show(
     found = uvloop.run(_seen(loaded, root, known_at, effective_at))
     if as_json:
         typer.echo(msgspec.json.encode(found).decode())
-        return
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
-    console.print(_table(found, loaded.log_name))
-    for state in _states(found):
-        console.print(orjson.dumps(state, option=orjson.OPT_INDENT_2).decode(), markup=False)
+    else:
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+        console.print(_table(found, loaded.log_name))
+        for state in _states(found):
+            console.print(orjson.dumps(state, option=orjson.OPT_INDENT_2).decode(), markup=False)
+    if found.fault:
+        raise InvariantError(
+            f"what is true of {root} cannot be told: its fold fails ({found.fault}); its deliveries wait in "
+            "`recibo parked list` until a release mends that"
+        )
 
 
 async def _seen(loaded: Settings, root: str, known_at: str | None, effective_at: str | None) -> Seen:

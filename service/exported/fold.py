@@ -14,7 +14,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from projections.facts import INTEGER_MAX, Fact
+from projections.facts import Fact
 from projections.fold import states_of
 from projections.states import State, States
 from projections.timeline import Timeline
@@ -75,7 +75,6 @@ def fold_bucket(
         roots += 1
         try:
             states = states_of(timeline)
-            _require_bigints(states)
         except Exception as error:  # noqa: BLE001  Any fault of one root's fold: the others go on.
             unfolded.append(Unfolded(root=timeline.root, reason=type(error).__name__))
             continue
@@ -91,12 +90,6 @@ def fold_bucket(
         contents=tuple(content for table in tables.values() for content in table.contents),
         files=tuple(file for table in tables.values() for file in table.files),
     )
-
-
-def _require_bigints(states: States) -> None:
-    """Raise OverflowError for an order whose payments add up to what no column holds; live it is parked."""
-    if states.order is not None and (states.order.paid_cents or 0) > INTEGER_MAX:
-        raise OverflowError("paid_cents")
 
 
 def _by_table(states: States) -> Iterator[tuple[str, State]]:

@@ -19,6 +19,7 @@ from service.errors import PermanentError
 from service.eventlog import head
 from service.kafka.headers import nanoseconds
 from service.postgres import Connection, statement
+from service.readmodels.apply import place_of
 from service.replay import instants
 from service.replay.history import Told, timeline_of, told_of
 
@@ -50,6 +51,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     entries: Sequence[Entry]
     """All that is known of it today, in the order of the fold."""
     states: States
+    fault: str = ""
+    """Why there are none: what today's fold fails by, and where."""
 
 
 async def position_at(connection: Connection, instant: int) -> int:
@@ -99,6 +102,11 @@ async def seen(
         )
     position = end if position is None else position
     timeline = timeline_of(root, told, position=position, effective_at=effective_at)
+    states, fault = States(), ""
+    try:
+        states = states_of(timeline)
+    except Exception as error:  # noqa: BLE001  The timeline of a parked root is what its operator asks for.
+        fault = place_of(error)
     return Seen(
         root=root,
         position=position,
@@ -106,7 +114,8 @@ async def seen(
             _entry(one, position, effective_at, counting=one.fact in timeline.entries)
             for one in sorted(told, key=_place)
         ],
-        states=states_of(timeline),
+        states=states,
+        fault=fault,
     )
 
 

@@ -18,12 +18,12 @@ import pytest
 from projections.delivery import Delivery
 from projections.facts import Fact, Reading, Unreadable
 from projections.fold import interpret
-from projections.providers import ADAPTERS, root_of
+from projections.providers import ADAPTERS
 from projections.providers.documents import Document
 from projections.timeline import Timeline
 from service.errors import InvariantError, PermanentError, TransientError
 from service.eventlog import reader
-from service.eventlog.deliveries import NewDelivery, append_batch
+from service.eventlog.deliveries import append_batch
 from service.exported import check, pool
 from service.exported import duckdb as duckdb_file
 from service.exported.directory import Directory
@@ -32,8 +32,7 @@ from service.exported.manifest import FACTS, LOG, NAME, QUARANTINE, AsOf, Layout
 from service.localstack import Stack
 from service.postgres import connect
 from service.simulation.notices import person
-from tests.bodies import document
-from tests.deliveries import new_delivery
+from tests.deliveries import gen_payment
 from tests.exports import (
     CONFIG,
     KEY,
@@ -278,7 +277,7 @@ async def test_a_range_opened_again_is_folded_also_where_the_first_try_was_kille
 async def test_an_order_of_more_than_a_bigint_is_named_and_the_others_are_exported(
     database_url: str, tmp_path: Path
 ) -> None:
-    paid = [_gen_payment(f"a1000000-0000-4000-8000-00000000000{number}", 2**62) for number in (1, 2)]
+    paid = [gen_payment(f"a1000000-0000-4000-8000-00000000000{number}", 2**62) for number in (1, 2)]
     connection = await connect(database_url, application="writer")
     await append_batch(connection, [*deliveries(20), *paid])
     await connection.close()
@@ -288,14 +287,6 @@ async def test_an_order_of_more_than_a_bigint_is_named_and_the_others_are_export
     assert [(one.root, one.reason) for one in manifest.unfolded] == [(paid[0].root, "OverflowError")]
     whole(tmp_path / "out")
     assert manifest.contents() == sorted(pool.fold(Directory(str(tmp_path / "out")), manifest).contents)
-
-
-def _gen_payment(payment_id: str, total_cents: int) -> NewDelivery:
-    """A paid one of the one order of the fixtures."""
-    sent = document("gen", "pix_paid")
-    sent["data"] |= {"id": payment_id, "total_cents": total_cents, "subtotal_cents": total_cents}
-    root = root_of("gen", "shop", sent, None)
-    return new_delivery(orjson.dumps(sent), source="gen", provider="gen", root=root)
 
 
 async def test_a_folder_has_one_name_whatever_it_is_called(tmp_path: Path) -> None:

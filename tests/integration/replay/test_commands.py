@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from tests.commands import environment
-from tests.deliveries import admin_payment
+from tests.deliveries import admin_payment, gen_payment
 from tests.replays import append, fold_live, lives
 
 ROOT = "shop:order:pay_1"
@@ -107,6 +107,29 @@ async def test_a_root_as_it_was_known_and_as_it_was(folded: str, tmp_path: Path)
     assert [entry["happened"] for entry in effective["entries"]] == [True, True, False]
     assert both["states"]["order"]["status"] == "pending"
     assert table.count("not yet known") == 1
+
+
+async def test_of_a_root_on_which_the_fold_fails_the_timeline_is_shown(
+    database_url: str, tmp_path: Path
+) -> None:
+    paid = [gen_payment(f"a1000000-0000-4000-8000-00000000000{number}", 2**62) for number in (1, 2)]
+    await append(database_url, paid, batch=1)
+    await fold_live(database_url)
+    root = str(paid[0].root)
+
+    code, output, errors = await recibo(database_url, tmp_path, "show", root, "--json")
+    _, table, _ = await recibo(database_url, tmp_path, "show", root)
+
+    seen = orjson.loads(output)
+    owner = await asyncpg.connect(database_url)
+    reason = await owner.fetchval("select reason from parked_root where root = $1", root)
+    await owner.close()
+    assert (code, seen["states"]["order"]) == (3, None)
+    assert [entry["counts"] for entry in seen["entries"]] == [True, True]
+    assert reason == f"its fold failed: {seen['fault']}"
+    assert errors.count("\n") == 1
+    assert "OverflowError at payments.py" in errors
+    assert "main-2" in table
 
 
 async def test_all_roots_as_of_an_instant(folded: str, tmp_path: Path) -> None:
