@@ -38,7 +38,12 @@ async def between(
 def require_dense(page: Sequence[Delivery], after: int) -> None:
     """Raise InvariantError unless `page` holds the positions right after `after`, one by one."""
     if not page or page[-1].position != after + len(page):
-        raise InvariantError(f"the log has holes after position {after}: stop, and restore it from a backup")
+        raise holes("log", after)
+
+
+def holes(log: str, after: int) -> InvariantError:
+    """What to raise where positions of `log`, as an operator calls it, are missing after `after`."""
+    return InvariantError(f"the {log} has holes after position {after}: stop, and restore it from a backup")
 
 
 async def at(connection: Connection, positions: Sequence[int]) -> list[Delivery]:

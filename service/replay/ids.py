@@ -14,7 +14,7 @@ from projections.delivery import Delivery
 from projections.events import outgoing
 from projections.fold import Root, states_of
 from projections.timeline import Timeline
-from service.errors import InvariantError
+from service.eventlog.reader import holes
 from service.kafka import topics
 from service.kafka.headers import position_in
 from service.kafka.partitioner import partition_of
@@ -47,9 +47,7 @@ class IdCheck:
         while after < end:
             rows = await self._reader.fetch(statement(_SQL, "events_after"), after, end, _PAGE_ROWS)
             if not rows or rows[-1]["position"] != after + len(rows):
-                raise InvariantError(
-                    f"the event log has holes after position {after}: stop, and restore it from a backup"
-                )
+                raise holes("event log", after)
             for row in rows:
                 if row["topic"] == topics.QUARANTINE:
                     quarantined.append(position_in(row["event_id"]))

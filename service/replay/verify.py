@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from service.errors import InvariantError
+from service.eventlog.reader import holes
 from service.postgres import statement
 from service.replay import shadow
 from service.replay.compare import Compared, compare
@@ -107,9 +108,7 @@ async def _check_dense(site: Site, event_position: int) -> None:
     for after in range(0, event_position, _COUNTED_AT_ONCE):
         end = min(after + _COUNTED_AT_ONCE, event_position)
         if await site.reader.fetchval(statement(_SQL, "count_events"), after, end) != end - after:
-            raise InvariantError(
-                f"the event log has holes after position {after}: stop, and restore it from a backup"
-            )
+            raise holes("event log", after)
         told.add(end - after)
 
 

@@ -24,6 +24,7 @@ from projections.timeline import Timeline
 from service.errors import InvariantError, PermanentError, TransientError
 from service.eventlog import reader
 from service.eventlog.deliveries import append_batch
+from service.export.export import Exported
 from service.exported import check, pool
 from service.exported import duckdb as duckdb_file
 from service.exported.directory import Directory
@@ -239,11 +240,7 @@ async def test_a_file_that_was_changed_is_not_joined(database_url: str, tmp_path
 async def test_what_the_code_learned_to_read_opens_its_sealed_range_again(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await append(database_url, 0, FIRST)
-    await export(database_url, tmp_path / "knowing")
-    with monkeypatch.context() as ignorant:
-        ignorant.setattr("projections.providers.admin._STATUSES", {"order": {}, "withdrawal": {}})
-        unknowing = await export(database_url, tmp_path / "out")
+    unknowing = await _export_before_learning(database_url, tmp_path, monkeypatch)
     assert unknowing.manifest.ranges[0].quarantined > 50
 
     await export(database_url, tmp_path / "out")
@@ -254,11 +251,7 @@ async def test_what_the_code_learned_to_read_opens_its_sealed_range_again(
 async def test_a_range_opened_again_is_folded_also_where_the_first_try_was_killed(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await append(database_url, 0, FIRST)
-    await export(database_url, tmp_path / "knowing")
-    with monkeypatch.context() as ignorant:
-        ignorant.setattr("projections.providers.admin._STATUSES", {"order": {}, "withdrawal": {}})
-        await export(database_url, tmp_path / "out")
+    await _export_before_learning(database_url, tmp_path, monkeypatch)
 
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -272,6 +265,17 @@ async def test_a_range_opened_again_is_folded_also_where_the_first_try_was_kille
     await export(database_url, tmp_path / "out")
 
     assert contents(tmp_path / "out") == contents(tmp_path / "knowing")
+
+
+async def _export_before_learning(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Exported:
+    """A log exported to `knowing`, and to `out` by code that does not know Admin's words yet."""
+    await append(database_url, 0, FIRST)
+    await export(database_url, tmp_path / "knowing")
+    with monkeypatch.context() as ignorant:
+        ignorant.setattr("projections.providers.admin._STATUSES", {"order": {}, "withdrawal": {}})
+        return await export(database_url, tmp_path / "out")
 
 
 async def test_an_order_of_more_than_a_bigint_is_named_and_the_others_are_exported(
