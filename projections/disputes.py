@@ -129,9 +129,12 @@ def _opening(run: Run) -> tuple[int, str]:
 def _decide(runs: Sequence[Run], decisions: Sequence[Fact]) -> list[Flag]:
     """Give each decision to the runs that hold what it answers."""
     flags: list[Flag] = []
-    keys = [(run, {fact.key for fact in run.facts}) for run in runs]
+    holders: dict[str, dict[int, Run]] = {}
+    for ordinal, run in enumerate(runs):
+        for held in run.facts:
+            holders.setdefault(held.key, {})[ordinal] = run
     for decision in decisions:
-        answered = [run for run, held in keys if decision.answers in held]
+        answered = holders.get(decision.answers or "", {}).values()
         for run in answered:
             run.decisions.append(decision)
         if not answered:

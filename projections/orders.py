@@ -5,7 +5,7 @@ order's state and its disputes. An order is of one of two kinds: its snapshots t
 status is computed from its payments (Gen; docs/providers/gen.md, section 5).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -14,7 +14,7 @@ from projections.content import Content
 from projections.course import Course
 from projections.disputes import CONTESTED, Run, Turn, runs_of
 from projections.facts import Fact
-from projections.payments import Computed, computed, paid_cents, payment
+from projections.payments import Computed, Payments, paid_cents, payment
 from projections.states import Began, DisputeState, Flag, OrderState, begin, in_order
 from projections.timeline import Timeline
 
@@ -30,7 +30,7 @@ class _Followed(msgspec.Struct, frozen=True, gc=False):
     meanings: list[str]
     """Of each fact, what its word came to mean there; empty where it is no snapshot."""
     history: list[Began]
-    payments: dict[str, Course] | None = None
+    payments: Mapping[str, Course] | None = None
     """By the provider's id, in order of appearance; null for an order that tells its own status."""
 
 
@@ -83,8 +83,7 @@ def _follow(facts: Sequence[Fact]) -> _Followed:
 
 
 def _follow_payments(facts: Sequence[Fact]) -> _Followed:
-    total = _total_cents(facts)
-    payments: dict[str, Course] = {}
+    payments = Payments(_total_cents(facts))
     content = Content()
     meanings: list[str] = []
     history: list[Began] = []
@@ -95,15 +94,13 @@ def _follow_payments(facts: Sequence[Fact]) -> _Followed:
             content.take(fact)
         elif fact.kind != "decision":
             content.take_circumstances(fact)
-            course = payments.get(fact.subject)
-            if course is None:
-                course = payments[fact.subject] = Course()
-            meaning = course.take(fact)
-            now = computed(payments.values(), total)
+            meaning = payments.take(fact)
+            now = payments.computed()
         meanings.append(meaning)
         begin(history, now.status, fact.occurred_at)
-    flags = [flag for course in payments.values() for flag in course.flags]
-    return _Followed(now, content, flags, meanings, history, payments)
+    courses = payments.courses
+    flags = [flag for course in courses.values() for flag in course.flags]
+    return _Followed(now, content, flags, meanings, history, courses)
 
 
 def _total_cents(facts: Sequence[Fact]) -> int | None:
