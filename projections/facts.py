@@ -94,15 +94,24 @@ class Unreadable(Exception):
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings that meaning depends on; a change of one raises the fold version."""
+    """The settings that meaning depends on, and the limits of a root.
+
+    A change of zone or key raises the fold version. A limit does not: it decides which roots are parked.
+    """
 
     barte_zone: str = "America/Sao_Paulo"
     """IANA name of the zone that Barte's `dateTime`, which has no offset, is in."""
     payer_key: bytes | None = None
     """Key of the payer hashes; without it all of them are null."""
+    facts_max: int = 5_000
+    """Distinct facts of one root."""
+    state_bytes_max: int = 900_000
+    """Bytes of one state or event as JSON; with headers it is below Kafka's own default of 1,048,588."""
 
 
-class Payer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class Payer(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, forbid_unknown_fields=True
+):
     """Who pays, without a name: keyed hashes (HMAC-SHA256, first 128 bits, hex), null where absent."""
 
     document: str | None = None
@@ -110,8 +119,10 @@ class Payer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     phone: str | None = None
 
 
-class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """One statement about one root.
+class Fact(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, forbid_unknown_fields=True
+):
+    """One statement about one root. A member more or less raises the fold version.
 
     Amounts are integer minor units of `currency` (cents), null where the provider sends none.
     """

@@ -27,8 +27,19 @@ FOLD_VERSION: Final = 1
 """Raise it with any change of code that alters what was already understood: states are rebuilt then.
 Learning to read what was quarantined is no such change."""
 
+_FACT_BYTES_MEAN_MAX: Final = 4_096
+"""Of all facts of a root, as stored; usual ones take 300 to 600. It bounds the cost of each further fact."""
+
+STATE_NAMES_BYTES: Final = 2_048
+"""A state has at most this many bytes more than the timeline: each of its texts and entries comes from a
+fact, and what no fact brings are the names of its members."""
+
 PARSED_AHEAD: Final = 64
 """Bodies whose objects are in memory together."""
+
+
+class TooLargeError(Exception):
+    """A root that passes a limit of its size; the text names the limit and the setting."""
 
 
 def fold_version(reading: Reading) -> str:
@@ -94,7 +105,7 @@ class Root(msgspec.Struct, frozen=True):
 
     @classmethod
     def decode(cls, root: str, document: bytes | None) -> Self:
-        """The root as stored (`encode`); null for one without any fact. Raises msgspec.DecodeError."""
+        """Return the root as stored (`encode`); null for one without any fact. Raises as Timeline.decode."""
         timeline = Timeline.decode(root, document)
         return cls(timeline, states_of(timeline))
 
@@ -132,3 +143,38 @@ def states_of(timeline: Timeline) -> States:
             return States(cart=cart_of(timeline))
         case other:
             raise ValueError(f"no aggregate of the kind {other}")
+
+
+def check_size(timeline: Timeline, document: bytes, states: States, limits: Reading) -> None:
+    """Raise TooLargeError if the root passes a limit; `document` is the encoded timeline.
+
+    All drivers of the fold call it, so they park the same roots.
+    """
+    check_facts(len(timeline.entries), limits)
+    if len(document) + STATE_NAMES_BYTES <= limits.state_bytes_max:
+        return
+    if len(document) > limits.facts_max * _FACT_BYTES_MEAN_MAX:
+        raise TooLargeError(
+            f"its facts have {len(document)} bytes, over {_FACT_BYTES_MEAN_MAX} for each of fold.facts_max"
+        )
+    own = (states.order, states.subscription, states.withdrawal, states.cart, *states.disputes)
+    for state in own:
+        if state is not None:
+            check_bytes(len(_encode(state)), limits)
+
+
+def check_facts(count: int, limits: Reading) -> None:
+    """Raise TooLargeError if a root of `count` facts passes the limit."""
+    if count > limits.facts_max:
+        raise TooLargeError(f"it has more than {limits.facts_max} facts (fold.facts_max)")
+
+
+def check_bytes(size: int, limits: Reading) -> None:
+    """Raise TooLargeError if a state or event of `size` bytes passes the limit."""
+    if size > limits.state_bytes_max:
+        raise TooLargeError(
+            f"a state or event of it has {size} bytes, over {limits.state_bytes_max} (fold.state_bytes_max)"
+        )
+
+
+_encode: Final = msgspec.json.Encoder().encode

@@ -6,11 +6,15 @@ by when it occurred, whenever it arrives (design.md, Meaning, 2 and 3).
 
 from bisect import insort
 from collections.abc import Iterable
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
 from projections.facts import Fact
+
+
+class UnknownMemberError(Exception):
+    """A stored fact has a member that this release does not know: to write it again would drop the member."""
 
 
 class Timeline(msgspec.Struct, frozen=True, gc=False):
@@ -53,8 +57,18 @@ class Timeline(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def decode(cls, root: str, document: bytes | None) -> Self:
-        """What `encode` gave; null is a root without any fact yet. Raises msgspec.DecodeError."""
-        return cls(root, () if document is None else _decoder.decode(document))
+        """Return what `encode` gave; null is a root without any fact yet.
+
+        Raises UnknownMemberError where a newer release wrote it, msgspec.DecodeError where it is damaged.
+        """
+        if document is None:
+            return cls(root)
+        try:
+            return cls(root, _decoder.decode(document))
+        except msgspec.ValidationError as error:
+            if _UNKNOWN_MEMBER in str(error):
+                raise UnknownMemberError(str(error)) from None
+            raise
 
     def _known(self, identity: str) -> Fact | None:
         for entry in self.entries:
@@ -79,6 +93,9 @@ def _date_rank(fact: Fact) -> tuple[bool, int, str]:
     text = fact.occurred_text
     return text is None, fact.occurred_at, text or ""
 
+
+_UNKNOWN_MEMBER: Final = "contains unknown field"
+"""msgspec's own words: it has one exception for all that a document does not fit in."""
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(tuple[Fact, ...])

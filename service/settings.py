@@ -30,6 +30,8 @@ HEADERS_ALWAYS_KEPT: Final = frozenset({"content-type", "content-length", "user-
 _HEADERS_NEVER_KEPT: Final = frozenset({"authorization", "proxy-authorization", "cookie"})
 _BODY_BYTES_MAX: Final = 1_048_576
 """Beyond it a record would not fit Kafka's 2 MiB and would block all behind it."""
+_STATE_BYTES_MAX: Final = 1_900_000
+"""Beyond it a record of it would not fit Kafka's 2 MiB."""
 _PORT_MAX: Final = 65_535
 _NAME: Final = r"[a-z0-9][a-z0-9_-]{0,39}"
 _NAME_TAKES: Final = "1 to 40 of a-z, 0-9, _ and -, beginning with a letter or digit"
@@ -101,6 +103,8 @@ class RelaySettings:
 
     rows_max: int = 3_000
     bytes_max: int = 8_388_608
+    gather_s: float = 0.05
+    """Between the beginnings of two passes that are not full: what comes meanwhile shares a transaction."""
     poll_interval_s: float = 1.0
     """Between looks at the log when no NOTIFY came."""
     lock_poll_s: float = 1.0
@@ -115,8 +119,12 @@ class ProjectorSettings:
 
     batch_rows_max: int = 1_000
     batch_bytes_max: int = 8_388_608
+    batch_event_bytes_max: int = 8_388_608
+    """Of the events that one batch publishes; a batch beyond it is halved."""
     poll_timeout_s: float = 0.5
     """For the first record of a batch."""
+    gather_s: float = 0.005
+    """After the first record, for those that the same transaction of the relay makes readable."""
     quiet_after_s: float = 3.0
     """Without records, before a partition compares itself with the relay's checkpoint."""
     retry_after_s: float = 1.0
@@ -146,6 +154,8 @@ class Settings:
     health: HealthSettings
     log_level: str = "info"
     """Of the log lines of `recibo serve`."""
+    stalled_after_s: float = 30.0
+    """For one step of a role's loop; one that takes longer is given up, and the role starts over."""
 
 
 def config_path(environ: Mapping[str, str]) -> Path:
@@ -180,6 +190,7 @@ def load(environ: Mapping[str, str], config: Path) -> Settings:
             r"(?i:debug|info|warning|error|critical)",
             "debug, info, warning, error or critical",
         ),
+        stalled_after_s=root.seconds("stalled_after_s", Settings.stalled_after_s),
     )
     root.refuse_unknown()
     faults.raise_if_any()
@@ -307,8 +318,10 @@ def _reading(table: Declaration, secrets: Secrets) -> Reading:
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         table.fault("barte_zone", "takes the IANA name of a time zone, such as America/Sao_Paulo")
     payer_key = table.secret("payer_key", secrets)
+    facts_max = table.integer("facts_max", Reading().facts_max, at_most=100_000)
+    state_bytes_max = table.integer("state_bytes_max", Reading().state_bytes_max, at_most=_STATE_BYTES_MAX)
     table.refuse_unknown()
-    return Reading(barte_zone=zone, payer_key=payer_key)
+    return Reading(barte_zone=zone, payer_key=payer_key, facts_max=facts_max, state_bytes_max=state_bytes_max)
 
 
 def _ingress(environment: _Environment, table: Declaration) -> IngressSettings:

@@ -119,6 +119,12 @@ DRAIN_MISSING: Final = Counter(
 
 # Every role.
 
+STALLED: Final = Gauge(
+    "recibo_role_stalled",
+    "Whether the last step of the role was given up because it took over stalled_after_s. The log line "
+    "role.stalled names the step; stays up: a server takes requests and answers none.",
+    ["role"],
+)
 WAITING: Final = Gauge(
     "recibo_waiting",
     "1 while a role waits for a store (postgres, kafka) that is away. Stays 1 while the store is well: the "
@@ -168,6 +174,12 @@ RELAY_RESTARTS: Final = Counter(
     "server flaps.",
     ["stream"],
 )
+RELAY_TOO_LARGE: Final = Counter(
+    "recibo_relay_too_large_total",
+    "Records that Kafka refused for their size, by topic: a marker went out in the place of each, none on a "
+    "compacted topic. Any rise: run `recibo topics`; the log line names root and size.",
+    ["topic"],
+)
 RELAY_LEADING: Final = Gauge(
     "recibo_relay_leading", "1 where this process publishes the log, 0 where it stands by.", ["stream"]
 )
@@ -193,7 +205,13 @@ PROJECTOR_QUARANTINED: Final = Counter(
 )
 PROJECTOR_PARKED: Final = Counter(
     "recibo_projector_parked_total",
-    "Roots set aside because their fold failed. Any rise is a bug: see `recibo parked list`.",
+    "Roots set aside, each time that deliveries of one were: see `recibo parked list`. Rises without "
+    "recibo_projector_too_large_total: a bug of the fold.",
+)
+PROJECTOR_TOO_LARGE: Final = Counter(
+    "recibo_projector_too_large_total",
+    "Roots set aside because they passed fold.facts_max or fold.state_bytes_max. Rises: a sender repeats one "
+    "order without end, or its texts are very long; see `recibo parked list`.",
 )
 PROJECTOR_EVENTS: Final = Counter(
     "recibo_projector_events_total", "Domain events written to the event log, by topic.", ["topic"]
@@ -201,6 +219,11 @@ PROJECTOR_EVENTS: Final = Counter(
 PROJECTOR_LAG_SECONDS: Final = Gauge(
     "recibo_projector_lag_seconds",
     "Age of the delivery that was folded last, when it was. Keeps growing: the projector is too slow.",
+)
+PROJECTOR_HALVED: Final = Counter(
+    "recibo_projector_halved_total",
+    "Batches that failed, or made too many bytes of events, and were tried again with half of their "
+    "deliveries. Keeps rising: Postgres is too slow for a batch, or one root has a very long timeline.",
 )
 PROJECTOR_BATCH_SECONDS: Final = Histogram(
     "recibo_projector_batch_seconds",

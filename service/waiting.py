@@ -1,4 +1,4 @@
-"""Waiting: for a time that a shutdown can end, and for a store that is away.
+"""Waiting: for a time that a shutdown can end, for a store that is away, and never without end.
 
 A store that is away stops no stage. It tries again, at first soon, then ever more seldom up to a cap,
 and with jitter, so that not all come back at one instant; and it says so twice, when the waiting begins
@@ -9,7 +9,8 @@ import asyncio
 import datetime as dt
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Final, Literal
 
 import asyncpg
@@ -107,3 +108,50 @@ class Waiting:
         logger.info("store.back", role=self._role, store=self._store, waited_s=waited_s)
         telemetry.WAITING.labels(role=self._role, store=self._store).set(0)
         self._store = self._since = None
+
+
+STALLED_AFTER_S: Final = 30.0
+"""By default; longer than any step of a role that works."""
+
+
+class StalledError(TransientError):
+    """A step of a role did not end in time: it is given up, and the role starts over."""
+
+
+class Rounds:
+    """Watches that the loop of one role comes round, whatever a library waits for without end.
+
+    The role names each step before it begins; a step that takes longer than `stalled_after_s` is cancelled.
+    """
+
+    def __init__(self, role: str, *, stalled_after_s: float = STALLED_AFTER_S) -> None:
+        self._role = role
+        self._stalled_after_s = stalled_after_s
+        self._step = "start"
+        self._deadline: asyncio.Timeout | None = None
+        self._stalled = telemetry.STALLED.labels(role=role)
+
+    def step(self, name: str) -> None:
+        """Say what the role does from now on, and give that its time."""
+        self._step = name
+        if self._deadline is not None and not self._deadline.expired():
+            self._deadline.reschedule(asyncio.get_running_loop().time() + self._stalled_after_s)
+
+    def came_round(self) -> None:
+        """Say that the loop came round."""
+        self._stalled.set(0)
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """Raise StalledError where a step inside the context takes too long, and tell of the step."""
+        try:
+            async with asyncio.timeout(self._stalled_after_s) as self._deadline:
+                yield
+        except TimeoutError as error:
+            if self._deadline is None or not self._deadline.expired():
+                raise
+            self._stalled.set(1)
+            logger.error("role.stalled", role=self._role, step=self._step, after_s=self._stalled_after_s)
+            raise StalledError(f"{self._step} took over {self._stalled_after_s:g} s") from error
+        finally:
+            self._deadline = None

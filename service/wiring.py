@@ -17,6 +17,7 @@ from service.ingress.batch import GroupCommit
 from service.ingress.lifeboat import Lifeboat
 from service.kafka import administration
 from service.postgres import Pool, pool
+from service.projector.member_name import MemberName
 from service.projector.projector import Projector
 from service.projector.retry import Retry
 from service.projector.watermark import Watermark
@@ -163,7 +164,9 @@ async def projector(settings: Settings) -> AsyncIterator[Sequence[Role]]:
                 prefix=settings.kafka.topic_prefix,
                 log=settings.log_name,
             ),
+            member_name=MemberName(database_url=settings.database.url, log=settings.log_name),
             settings=settings.projector,
+            stalled_after_s=settings.stalled_after_s,
         )
 
         async def run(stopping: asyncio.Event) -> None:
@@ -223,7 +226,11 @@ async def _right_topics(settings: Settings, stopping: asyncio.Event, waiting: Wa
 
 
 def _folder(settings: Settings) -> Folder:
-    return Folder(log=settings.log_name, reading=settings.reading)
+    return Folder(
+        log=settings.log_name,
+        reading=settings.reading,
+        event_bytes_max=settings.projector.batch_event_bytes_max,
+    )
 
 
 def _positions(settings: Settings) -> Positions:

@@ -9,6 +9,7 @@ from projections.fold import fold_version
 from service.eventlog.deliveries import NewDelivery, append_batch
 from service.kafka.partitioner import partition_of
 from service.postgres import Connection, connect, pool
+from service.projector.member_name import MemberName
 from service.projector.projector import Projector
 from service.projector.retry import Retry
 from service.projector.watermark import Watermark
@@ -38,22 +39,25 @@ async def projector_of(
             bootstrap=kafka.bootstrap,
             prefix=kafka.prefix,
             log="main",
-            folder=Folder(log="main", reading=reading),
+            folder=Folder(log="main", reading=reading, event_bytes_max=settings.batch_event_bytes_max),
             positions=Positions(log="main", fold_version=version or fold_version(reading)),
             watermark=Watermark(bootstrap=kafka.bootstrap, prefix=kafka.prefix, log="main"),
+            member_name=MemberName(database_url=database_url, log="main"),
             settings=settings,
         )
 
 
 @asynccontextmanager
-async def retry_of(database_url: str, reading: Reading = READING) -> AsyncIterator[Retry]:
+async def retry_of(
+    database_url: str, reading: Reading = READING, *, event_bytes_max: int | None = None
+) -> AsyncIterator[Retry]:
     """What reads quarantined and parked deliveries of log `main` again."""
     async with pool(database_url, application="retry", size_max=2) as opened:
         yield Retry(
             pool=opened,
             log="main",
             reading=reading,
-            folder=Folder(log="main", reading=reading),
+            folder=Folder(log="main", reading=reading, event_bytes_max=event_bytes_max),
             positions=Positions(log="main", fold_version=fold_version(reading)),
         )
 
@@ -70,12 +74,12 @@ async def receive(database_url: str, kafka: Kafka, deliveries: list[NewDelivery]
 
 async def fold_up_to(projector: Projector, partitions: dict[int, int]) -> None:
     """Run passes until every partition stands at the position beside it, or beyond."""
-    async with projector.joined() as consumer:
+    async with projector.joined() as member:
         while any(
             at not in projector.places or projector.places[at].position < position
             for at, position in partitions.items()
         ):
-            await projector.run_once(consumer)
+            await projector.run_once(member)
 
 
 async def ends(connection: Connection) -> dict[int, int]:

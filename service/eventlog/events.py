@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
+
+from service.errors import InvariantError
 from service.postgres import Connection, statement
 
 
@@ -26,15 +29,27 @@ class NewEvent:
 
 
 async def append_events(connection: Connection, events: Sequence[NewEvent]) -> None:
-    """Append `events` in order. Takes the head row's lock until the caller commits: call it last."""
+    """Append `events` in order. Takes the head row's lock until the caller commits: call it last.
+
+    Raises InvariantError where the log refuses the positions that its head row gives, else what asyncpg
+    raises.
+    """
     if not events:
         return
-    await connection.execute(
-        statement(Path(__file__).parent, "append_events"),
-        [event.topic for event in events],
-        [event.key for event in events],
-        [event.partition_key for event in events],
-        [event.event_id for event in events],
-        [event.headers for event in events],
-        [event.value for event in events],
-    )
+    try:
+        await connection.execute(
+            statement(Path(__file__).parent, "append_events"),
+            [event.topic for event in events],
+            [event.key for event in events],
+            [event.partition_key for event in events],
+            [event.event_id for event in events],
+            [event.headers for event in events],
+            [event.value for event in events],
+        )
+    except asyncpg.IntegrityConstraintViolationError as error:
+        # No root is to blame: each of them would be parked, one after another.
+        raise InvariantError(
+            f"the event log refuses its next positions ({error.sqlstate}): log_head is behind event_log, as "
+            "after a partial restore. Restore both from one backup, or set log_head.last_position of 'events'"
+            " to the greatest position in event_log"
+        ) from None

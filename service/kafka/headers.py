@@ -6,7 +6,7 @@ topics. Payload bytes are never touched (cloudevents/spec, Kafka protocol bindin
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from projections.delivery import Delivery
@@ -14,6 +14,9 @@ from service.errors import InvariantError
 
 if TYPE_CHECKING:
     from aiokafka import ConsumerRecord
+
+MARKER_TYPE: Final = b"record.too_large"
+"""`ce_type` of the small record in place of one that Kafka refused."""
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -46,6 +49,11 @@ def milliseconds(instant: dt.datetime) -> int:
 def rfc3339(instant: dt.datetime) -> str:
     """`2025-11-03T13:02:10.412000Z` of an aware instant in UTC: always six digits."""
     return instant.isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def is_marker(headers: Mapping[str, bytes]) -> bool:
+    """Return whether the record is a marker in the place of one that Kafka refused for its size."""
+    return headers.get("ce_type") == MARKER_TYPE
 
 
 def delivery_of(record: "ConsumerRecord[bytes, bytes]", headers: dict[str, bytes]) -> Delivery:

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 
 from projections.delivery import Delivery, routing_key
 from service import telemetry
@@ -27,15 +26,16 @@ from service.eventlog import marks
 from service.eventlog import reader as log_reader
 from service.kafka import topics
 from service.kafka.checkpoint import Checkpoint
-from service.kafka.consumer import Record, fetch, group_consumer
-from service.kafka.headers import delivery_of
+from service.kafka.consumer import GroupMember, Record, group_member
+from service.kafka.headers import delivery_of, is_marker
 from service.kafka.partitioner import partition_of
 from service.postgres import Pool, borrowed, sorted_errors, transaction
+from service.projector.member_name import MemberName
 from service.projector.watermark import Watermark, ends
-from service.readmodels.apply import Folder
+from service.readmodels.apply import BatchTooLargeError, Folder
 from service.readmodels.positions import OutrunError, Place, Positions
 from service.settings import ProjectorSettings
-from service.waiting import Waiting
+from service.waiting import STALLED_AFTER_S, Rounds, Waiting, store_of
 
 logger = structlog.get_logger()
 
@@ -52,6 +52,15 @@ class _Incoming:
     next_offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """One partition moved on to `place`, by folding `delivery`; null where there is nothing to fold."""
+
+    partition: int
+    place: Place
+    delivery: Delivery | None = None
+
+
 class Projector:
     """One member of the consumer group; several share the partitions."""
 
@@ -65,7 +74,9 @@ class Projector:
         folder: Folder,
         positions: Positions,
         watermark: Watermark,
+        member_name: MemberName,
         settings: ProjectorSettings,
+        stalled_after_s: float = STALLED_AFTER_S,
     ) -> None:
         self._pool = pool
         self._bootstrap = bootstrap
@@ -74,11 +85,14 @@ class Projector:
         self._folder = folder
         self._positions = positions
         self._watermark = watermark
+        self._member_name = member_name
         self._settings = settings
         self._places: dict[int, Place] = {}
         self._heard_at: dict[int, float] = {}
         self._asked_at = 0.0
+        self._rows_max = settings.batch_rows_max
         self._log_header = log.encode()
+        self._rounds = Rounds("projector", stalled_after_s=stalled_after_s)
         self.waiting = Waiting("projector", first_s=settings.retry_after_s)
 
     @property
@@ -90,80 +104,109 @@ class Projector:
         """Fold until asked to stop. Raises InvariantError: a human decides."""
         while not stopping.is_set():
             try:
-                async with self.joined() as consumer:
+                async with self._rounds.watched(), self.joined() as member:
                     self.waiting.over("kafka")
                     while not stopping.is_set():
-                        await self.run_once(consumer)
-                        # A pass without places has not asked Postgres.
-                        if self._places:
-                            self.waiting.over()
+                        await self._go_round(member, stopping)
             except InvariantError:
                 raise
             except Exception as error:  # noqa: BLE001  Whatever aiokafka or asyncpg call it.
                 # Any doubt: nothing is lost by starting over.
                 telemetry.PROJECTOR_RESTARTS.inc()
-                self.forget(list(self._places))
+                self.forget()
                 await self.waiting.after(error, stopping)
 
     @asynccontextmanager
-    async def joined(self) -> AsyncIterator[AIOKafkaConsumer]:
-        """A consumer that is a member of the group and looks at what it is assigned."""
+    async def joined(self) -> AsyncIterator[GroupMember]:
+        """Yield a member of the group that looks at the partitions it is assigned."""
         async with AsyncExitStack() as stack:
-            consumer = await stack.enter_async_context(
-                group_consumer(self._bootstrap, group=f"{self._prefix}projector-{self._log}")
+            self._rounds.step("taking a name in the group")
+            stack.callback(self._member_name.release)
+            name = await self._member_name.take()
+            self._rounds.step("starting the Kafka clients")
+            await stack.enter_async_context(self._watermark.opened())
+            group = f"{self._prefix}projector-{self._log}"
+            yield await stack.enter_async_context(
+                group_member(
+                    self._bootstrap,
+                    group=group,
+                    instance=None if name is None else f"{group}-{name}",
+                    topic=self._prefix + topics.RAW,
+                    on_rebalance=self.forget,
+                )
             )
-            consumer.subscribe([self._prefix + topics.RAW], listener=_Rebalance(self))
-            yield consumer
 
-    async def run_once(self, consumer: AIOKafkaConsumer) -> int:
-        """Fold one batch; the number of deliveries that it folded, repeats not counted.
+    async def run_once(self, member: GroupMember) -> int:
+        """Fold one batch; return the number of deliveries that it folded, repeats not counted.
 
         Raises TransientError, or what aiokafka raises; nothing of the batch is written then.
         """
-        fetched = await fetch(
-            consumer, timeout_s=self._settings.poll_timeout_s, records_max=self._settings.batch_rows_max
+        self._rounds.step("fetching")
+        fetched = await member.fetch(
+            timeout_s=self._settings.poll_timeout_s,
+            gather_s=self._settings.gather_s,
+            records_max=self._rows_max,
         )
+        self._rounds.came_round()
         try:
             if fetched is None:
-                return await self._fill_quiet_partitions(consumer, time.monotonic())
-            # A partition that has just come is read from wherever the client began: not by us.
+                return await self._fill_quiet_partitions(member, time.monotonic())
+            # A rebalance while they were fetched: what is not believed to stand anywhere is read again.
             incoming = {
-                partition.partition: self._incoming(records)
+                partition: self._incoming(records)
                 for partition, records in fetched.items()
-                if partition.partition in self._places
+                if partition in self._places
             }
-            await self._take_over(consumer)
+            await self._take_over(member)
             now = time.monotonic()
             self._heard_at.update(dict.fromkeys(incoming, now))
             folded = await self._fold(incoming) if incoming else 0
-            return folded + await self._fill_quiet_partitions(consumer, now)
+            return folded + await self._fill_quiet_partitions(member, now)
         except OutrunError as error:
             logger.warning("projector.outrun", error=str(error))
-            self.forget(list(self._places))
+            self.forget()
             return 0
 
-    def forget(self, partitions: Sequence[int]) -> None:
-        """Stop folding `partitions`, until their places are read again."""
-        for partition in partitions:
-            self._places.pop(partition, None)
-            self._heard_at.pop(partition, None)
+    def forget(self) -> None:
+        """Stop folding, until the places of the assigned partitions are read again."""
+        self._places.clear()
+        self._heard_at.clear()
 
-    async def _take_over(self, consumer: AIOKafkaConsumer) -> None:
+    async def _go_round(self, member: GroupMember, stopping: asyncio.Event) -> None:
+        try:
+            await self.run_once(member)
+        except InvariantError:
+            raise
+        except Exception as error:
+            if store_of(error) != "postgres":
+                raise
+            # The membership outlives a Postgres that is away: to leave would stop the other members as well.
+            telemetry.PROJECTOR_RESTARTS.inc()
+            self.forget()
+            self._rounds.step("waiting for Postgres")
+            await self.waiting.after(error, stopping)
+            await self._member_name.keep()
+        else:
+            # A pass without places has not asked Postgres.
+            if self._places:
+                self.waiting.over()
+
+    async def _take_over(self, member: GroupMember) -> None:
         """Read the stored places of partitions that came, and read Kafka on from there."""
-        topic = self._prefix + topics.RAW
-        assigned = {partition.partition for partition in consumer.assignment()}
-        came = sorted(assigned - self._places.keys())
+        came = sorted(member.assigned - self._places.keys())
         if not came:
             return
+        self._rounds.step("reading the relay's checkpoints")
         await self._refuse_another_log(await self._watermark.read())
+        self._rounds.step("reading the places of partitions")
         with sorted_errors(lost=TransientError):
             async with borrowed(self._pool, timeout_s=_CONNECT_S_MAX) as connection:
                 places = await self._positions.places(connection, came)
-        for partition, place in places.items():
-            consumer.seek(TopicPartition(topic, partition), place.kafka_offset)
-        self._places.update(places)
-        self._heard_at.update(dict.fromkeys(came, time.monotonic()))
-        logger.info("projector.taken_over", partitions=came)
+        # Some may have gone to another member meanwhile.
+        mine = {at: place for at, place in places.items() if member.seek(at, place.kafka_offset)}
+        self._places.update(mine)
+        self._heard_at.update(dict.fromkeys(mine, time.monotonic()))
+        logger.info("projector.taken_over", partitions=sorted(mine))
 
     async def _refuse_another_log(self, checkpoints: Mapping[str, Checkpoint]) -> None:
         with sorted_errors(lost=TransientError):
@@ -181,7 +224,8 @@ class Projector:
         incoming = []
         for record in records:
             headers = dict(record.headers)
-            if headers.get("log") != self._log_header:
+            # What a marker stands for is missing here, so the log supplies it like any other gap.
+            if headers.get("log") != self._log_header or is_marker(headers):
                 continue
             previous = headers.get("prev")
             incoming.append(
@@ -194,37 +238,60 @@ class Projector:
         return incoming
 
     async def _fold(self, incoming: Mapping[int, Sequence[_Incoming]]) -> int:
-        deliveries: list[Delivery] = []
-        places: dict[int, Place] = {}
-        moved = 0
+        moves: list[_Move] = []
+        folded = 0
         for partition, records in incoming.items():
             place = self._place(partition)
             for record in records:
                 if record.delivery.position <= place.position:
                     telemetry.PROJECTOR_REPEATS.inc()
                     place = Place(position=place.position, kafka_offset=record.next_offset)
+                    moves.append(_Move(partition, place))
                     continue
                 if record.previous > place.position:
                     # What came before the gap is folded first, then the gap itself.
-                    places[partition] = place
-                    moved += await self._commit(deliveries, places)
-                    deliveries, places = [], {}
+                    folded += await self._commit(moves)
+                    moves = []
                     logger.warning(
                         "projector.gap", partition=partition, after=place.position, up_to=record.previous
                     )
-                    moved += await self._fill(partition, record.previous)
+                    folded += await self._fill(partition, record.previous)
                     place = self._place(partition)
-                deliveries.append(record.delivery)
                 place = Place(position=record.delivery.position, kafka_offset=record.next_offset)
-            places[partition] = place
-        return moved + await self._commit(deliveries, places)
+                moves.append(_Move(partition, place, record.delivery))
+        return folded + await self._commit(moves)
 
-    async def _commit(self, deliveries: Sequence[Delivery], places: Mapping[int, Place]) -> int:
+    async def _commit(self, moves: Sequence[_Move]) -> int:
+        """Fold `moves` in one transaction, or in several where they make too many bytes of events.
+
+        A batch that fails is thrown away, and the next ones have half of its deliveries, until they pass.
+        """
+        try:
+            folded = await self._write(moves)
+        except BatchTooLargeError:
+            telemetry.PROJECTOR_HALVED.inc()
+            middle = len(moves) // 2
+            return await self._commit(moves[:middle]) + await self._commit(moves[middle:])
+        except OutrunError:
+            raise
+        except BaseException:
+            # A step that was given up for its time, too, which is a cancellation.
+            if len(moves) > 1:
+                telemetry.PROJECTOR_HALVED.inc()
+                self._rows_max = max(1, len(moves) // 2)
+            raise
+        self._rows_max = min(2 * self._rows_max, self._settings.batch_rows_max)
+        return folded
+
+    async def _write(self, moves: Sequence[_Move]) -> int:
         """One transaction: positions compared, deliveries folded, positions moved."""
+        deliveries = [move.delivery for move in moves if move.delivery is not None]
+        places = {move.partition: move.place for move in moves}
         moving = {partition: place for partition, place in places.items() if place != self._place(partition)}
         if not moving:
             return 0
         expected = {partition: self._place(partition) for partition in moving}
+        self._rounds.step(f"folding {len(deliveries)} deliveries")
         started = time.perf_counter()
         with sorted_errors(lost=TransientError):
             async with (
@@ -250,72 +317,49 @@ class Projector:
         """Fold from the log what Kafka lacks of `partition`, in pages, each its own transaction."""
         filled = 0
         while (place := self._place(partition)).position < up_to:
+            self._rounds.step("reading a gap from the log")
             with sorted_errors(lost=TransientError):
                 async with borrowed(self._pool, timeout_s=_CONNECT_S_MAX) as connection:
                     page = await log_reader.between(
                         connection,
                         after=place.position,
                         up_to=up_to,
-                        rows_max=self._settings.batch_rows_max,
+                        rows_max=self._rows_max,
                         bytes_max=self._settings.batch_bytes_max,
                     )
-            reached = page[-1].position if page else up_to
-            ours = [
-                delivery
+            moves = [
+                _Move(partition, Place(position=delivery.position, kafka_offset=place.kafka_offset), delivery)
                 for delivery in page
                 if partition_of(routing_key(delivery.root, delivery.position)) == partition
             ]
-            await self._commit(ours, {partition: Place(position=reached, kafka_offset=place.kafka_offset)})
-            filled += len(ours)
+            reached = page[-1].position if page else up_to
+            moves.append(_Move(partition, Place(position=reached, kafka_offset=place.kafka_offset)))
+            filled += await self._commit(moves)
         telemetry.PROJECTOR_GAP_ROWS.inc(filled)
         return filled
 
-    async def _has_more(self, consumer: AIOKafkaConsumer, partition: int) -> bool:
-        """Whether Kafka still has, or may have, records of `partition` that were not handed out yet.
-
-        aiokafka hands out one partition after another, so behind a backlog the others only seem quiet.
-        """
-        place = TopicPartition(self._prefix + topics.RAW, partition)
-        if place not in consumer.assignment():
-            return True
-        end = consumer.last_stable_offset(place)
-        return end is None or await consumer.position(place) < end
-
-    async def _fill_quiet_partitions(self, consumer: AIOKafkaConsumer, now: float) -> int:
+    async def _fill_quiet_partitions(self, member: GroupMember, now: float) -> int:
+        # All at once, each few seconds; without partitions too: the client itself never says that Kafka is
+        # away.
+        if now - self._asked_at < self._settings.quiet_after_s:
+            return 0
         quiet = [
             partition
             for partition, heard_at in self._heard_at.items()
             if now - heard_at >= self._settings.quiet_after_s
         ]
-        if not quiet and (self._heard_at or now - self._asked_at < self._settings.quiet_after_s):
+        if not quiet and self._heard_at:
             return 0
-        # Without partitions too: the client itself never says that Kafka is away.
         self._asked_at = now
+        self._rounds.step("reading the relay's checkpoints")
         checkpoints = await self._watermark.read()
         await self._refuse_another_log(checkpoints)
         published = ends(checkpoints)
         filled = 0
         for partition in quiet:
-            self._heard_at[partition] = now
             last = published.get(partition, 0)
             place = self._place(partition)
-            if last > place.position and not await self._has_more(consumer, partition):
+            if last > place.position and not await member.has_more(partition):
                 logger.warning("projector.gap", partition=partition, after=place.position, up_to=last)
                 filled += await self._fill(partition, last)
         return filled
-
-
-class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types.
-    """Forgets every place at a rebalance: the client forgets its offsets there too.
-
-    No more than that, for aiokafka swallows what a listener raises; the next pass takes over.
-    """
-
-    def __init__(self, projector: Projector) -> None:
-        self._projector = projector
-
-    async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
-        self._projector.forget([partition.partition for partition in revoked])
-
-    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
-        self._projector.forget([partition.partition for partition in assigned])

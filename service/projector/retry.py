@@ -19,11 +19,13 @@ from service.eventlog import reader as log_reader
 from service.kafka.partitioner import partition_of
 from service.postgres import Pool, sorted_errors, statement
 from service.readmodels import store
-from service.readmodels.apply import Folder
+from service.readmodels.apply import BatchTooLargeError, Folder
 from service.readmodels.positions import Positions
 
 _SQL: Final = Path(readmodels.__file__).parent
 _PAGE_ROWS: Final = 100
+_PARKED_ROWS_MAX: Final = 200
+"""Of one transaction: it holds the position row, and the projector waits behind it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,17 @@ class Retried:
     folded: int = 0
     still: int = 0
     """Deliveries that stay in quarantine, or that wait for a parked root."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unparked:
+    """What became of the deliveries of a parked root."""
+
+    folded: int
+    still: int
+    """Deliveries that wait again, for the root failed again."""
+    waiting: int = 0
+    """Deliveries of a part that is still to come."""
 
 
 class Retry:
@@ -69,9 +82,9 @@ class Retry:
         """Fold the deliveries that wait for each of `roots`; a root that fails again is parked again."""
         folded = still = 0
         for root in roots:
-            count, parked = await self._root(root)
-            folded += 0 if parked else count
-            still += count if parked else 0
+            found = await self._root(root)
+            folded += found.folded
+            still += found.still
         return Retried(folded=folded, still=still)
 
     async def _page(self, after: int) -> list[Delivery]:
@@ -118,17 +131,44 @@ class Retry:
                     statement(_SQL, "renew_reason"), self._log, delivery.position, reason
                 )
 
-    async def _root(self, root: str) -> tuple[int, bool]:
+    async def _root(self, root: str) -> "_Unparked":
+        """Fold what waits for `root`, in log order, part by part: the root stays parked for the rest."""
+        folded, rows_max = 0, _PARKED_ROWS_MAX
+        while True:
+            try:
+                part = await self._part(root, rows_max)
+            except BatchTooLargeError:
+                rows_max //= 2
+                continue
+            if part.still:
+                return _Unparked(folded + part.folded, part.still)
+            folded += part.folded
+            if not part.waiting:
+                return _Unparked(folded, 0)
+
+    async def _part(self, root: str, rows_max: int) -> "_Unparked":
+        """One transaction: at most `rows_max` of the deliveries, the others parked again behind them."""
         partition = partition_of(root)
         with sorted_errors(lost=TransientError):
             async with self._pool.acquire() as connection, connection.transaction():
                 generation = await self._positions.lock(connection, {partition: None})
-                positions = await connection.fetchval(statement(_SQL, "take_parked"), root)
-                if positions is None:
+                taken = await connection.fetchrow(statement(_SQL, "take_parked"), root)
+                if taken is None:
                     raise PermanentError(f"{root} is not parked: see `recibo parked list`")
-                deliveries = await log_reader.at(connection, positions)
-                await store.remember_retried(connection, self._log, root, positions)
+                now, later = taken["positions"][:rows_max], taken["positions"][rows_max:]
+                await store.remember_retried(connection, self._log, root, now)
                 applied = await self._folder.apply(
-                    connection, deliveries, generation=generation, retrying=True
+                    connection, await log_reader.at(connection, now), generation=generation, retrying=True
                 )
-        return len(deliveries), bool(applied.parked)
+                if later:
+                    await store.park(
+                        connection,
+                        root=root,
+                        log=self._log,
+                        partition=partition,
+                        positions=later,
+                        reason=taken["reason"],
+                    )
+        if applied.parked:
+            return _Unparked(0, len(now) + len(later))
+        return _Unparked(len(now), 0, waiting=len(later))

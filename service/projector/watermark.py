@@ -1,6 +1,9 @@
 """How far the relay says each log goes: what a quiet tail, and the database itself, are held against."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from service.kafka import checkpoint, topics
 from service.kafka.checkpoint import Checkpoint
@@ -14,15 +17,41 @@ class Watermark:
         self._bootstrap = bootstrap
         self._prefix = prefix
         self._log = log
+        self._consumer: AIOKafkaConsumer | None = None
+        self._ends: Mapping[TopicPartition, int] = {}
+        self._known: Mapping[str, Checkpoint] = {}
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Keep one client for all reads while the context is open: each new one costs Kafka much."""
+        async with reader(self._bootstrap) as consumer:
+            self._consumer, self._ends = consumer, {}
+            try:
+                yield
+            finally:
+                self._consumer = None
 
     async def read(self) -> Mapping[str, Checkpoint]:
-        """`deliveries` and `events` → the relay's checkpoint; neither before it has published."""
-        async with reader(self._bootstrap) as consumer:
+        """Return `deliveries` and `events` → the relay's checkpoint; neither before it has published.
+
+        One request, and nothing is read, while the checkpoints' partitions end where they did.
+        """
+        assert self._consumer is not None, "read while it is opened"
+        partitions = [
+            TopicPartition(self._prefix + topics.CHECKPOINT, partition)
+            for partition in checkpoint.PARTITION_OF_STREAM.values()
+        ]
+        ends = await self._consumer.end_offsets(partitions)
+        if ends != self._ends:
             found = {
-                stream: await checkpoint.read(consumer, prefix=self._prefix, log=self._log, stream=stream)
+                stream: await checkpoint.read(
+                    self._consumer, prefix=self._prefix, log=self._log, stream=stream
+                )
                 for stream in checkpoint.PARTITION_OF_STREAM
             }
-        return {stream: published for stream, published in found.items() if published is not None}
+            self._known = {stream: published for stream, published in found.items() if published is not None}
+            self._ends = ends
+        return self._known
 
 
 def ends(checkpoints: Mapping[str, Checkpoint]) -> Mapping[int, int]:

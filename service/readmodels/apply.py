@@ -5,13 +5,16 @@ it, each holding the position rows of the partitions concerned, so nobody else f
 meanwhile; replay calls it on its shadow, silently. A crash before the caller's commit leaves nothing
 of it.
 
-What cannot be read is quarantined; a root whose fold raises, or whose rows Postgres refuses, is
-parked with the positions of its deliveries; the rest flows.
+What cannot be read is quarantined; a root whose fold raises, that passes a limit of its size, or whose rows
+Postgres refuses, is parked with the positions of its deliveries; the rest flows.
 """
 
+import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import asyncpg
 import orjson
@@ -20,8 +23,18 @@ import structlog
 from projections.delivery import Delivery, routing_key
 from projections.events import Outgoing, outgoing
 from projections.facts import Fact, Reading, Unreadable
-from projections.fold import Root, interpret_each
+from projections.fold import (
+    Root,
+    TooLargeError,
+    check_bytes,
+    check_facts,
+    check_size,
+    interpret_each,
+    states_of,
+)
+from projections.timeline import Timeline, UnknownMemberError
 from service import telemetry
+from service.errors import InvariantError, ReciboError
 from service.eventlog.events import NewEvent, append_events
 from service.kafka import topics
 from service.kafka.headers import receipt
@@ -38,6 +51,14 @@ DATA_ERRORS = (
     asyncpg.ProgramLimitExceededError,
 )
 """What Postgres raises because of a root's own rows."""
+
+_WAITS: Final = "its earlier deliveries wait"
+_TURN_S: Final = 0.02
+"""A fold lets the event loop turn this often: heartbeats and `/health` go on beside it."""
+
+
+class BatchTooLargeError(ReciboError):
+    """The deliveries of one call make more events than fit: give it fewer. Nothing of it was written."""
 
 
 @dataclass(slots=True)
@@ -62,6 +83,7 @@ class _Folded:
     row: FoldedRoot
     events: list[tuple[int, Outgoing]]
     """With the position of the delivery that caused each."""
+    event_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +100,15 @@ class Applied:
 class Folder:
     """Folds deliveries of one log with one reading."""
 
-    def __init__(self, *, log: str, reading: Reading, silent: bool = False) -> None:
-        """`silent`: nothing goes to the outbox."""
+    def __init__(
+        self, *, log: str, reading: Reading, silent: bool = False, event_bytes_max: int | None = None
+    ) -> None:
+        """`silent`: nothing goes to the outbox. `event_bytes_max`: of all events of one call."""
         self._log = log
         self._reading = reading
         self._silent = silent
+        self._event_bytes_max = event_bytes_max
+        self._turned_at = 0.0
 
     async def apply(
         self,
@@ -94,21 +120,31 @@ class Folder:
     ) -> Applied:
         """Fold `deliveries`, in log order. `retrying` admits those whose row has no root.
 
-        Raises what asyncpg raises for anything but a refused datum.
+        Raises BatchTooLargeError where several deliveries make too many events, InvariantError where another
+        release wrote a timeline, else what asyncpg raises for anything but a refused datum.
         """
         pending, quarantined = self._read(deliveries, retrying=retrying)
         stored = await store.load(connection, list(pending))
         folded: list[_Folded] = []
         parked: list[tuple[_Pending, str]] = []
+        left = self._event_bytes_max if len(deliveries) > 1 else None
         for one in pending.values():
             before = stored[one.root]
             if before.parked:
-                parked.append((one, "its earlier deliveries wait"))
+                parked.append((one, _WAITS))
                 continue
             try:
-                folded.append(self._fold(one, before.timeline, generation))
+                found = await self._fold(one, before.timeline, generation, left)
+            except ReciboError:
+                raise
+            except TooLargeError as error:
+                telemetry.PROJECTOR_TOO_LARGE.inc()
+                parked.append((one, str(error)))
             except Exception as error:  # noqa: BLE001  Any fault of one root's fold: the others go on.
                 parked.append((one, f"its fold failed: {place_of(error)}"))
+            else:
+                folded.append(found)
+                left = None if left is None else left - found.event_bytes
         parked += await self._write(connection, folded)
         for one, reason in parked:
             await self._park(connection, one, reason)
@@ -144,26 +180,55 @@ class Folder:
             one.facts.append(fact)
         return pending, quarantined
 
-    def _fold(self, pending: _Pending, timeline: bytes | None, generation: int) -> _Folded:
-        root = Root.decode(pending.root, timeline)
+    async def _fold(
+        self, pending: _Pending, stored: bytes | None, generation: int, event_bytes_max: int | None
+    ) -> _Folded:
+        try:
+            timeline = Timeline.decode(pending.root, stored)
+        except UnknownMemberError as error:
+            raise InvariantError(
+                f"the timeline of {pending.root} was written by a newer release ({error}): run that release, "
+                "or take this one's reading over with `recibo replay rebuild --swap`"
+            ) from None
         events: list[tuple[int, Outgoing]] = []
-        for delivery, fact in zip(pending.deliveries, pending.facts, strict=True):
-            # One at a time, whatever the batch: so the events do not depend on how Kafka cut it.
-            after = root.join(fact)
-            if not self._silent:
-                told = outgoing(
+        event_bytes = 0
+        if self._silent:
+            for fact in pending.facts:
+                timeline = timeline.join(fact)
+                await self._turn()
+            root = Root(timeline, states_of(timeline))
+        else:
+            root = Root(timeline, states_of(timeline))
+            for delivery, fact in zip(pending.deliveries, pending.facts, strict=True):
+                # One at a time, whatever the batch: so the events do not depend on how Kafka cut it.
+                after = root.join(fact)
+                check_facts(after.facts, self._reading)
+                for event in outgoing(
                     root, after, fact=fact, delivery=delivery, log=self._log, generation=generation
-                )
-                events += [(delivery.position, event) for event in told]
-            root = after
+                ):
+                    size = len(event.data or b"")
+                    check_bytes(size, self._reading)
+                    event_bytes += size
+                    events.append((delivery.position, event))
+                if event_bytes_max is not None and event_bytes > event_bytes_max:
+                    raise BatchTooLargeError(f"the batch makes over {self._event_bytes_max} bytes of events")
+                root = after
+                await self._turn()
+        document = root.encode()
+        check_size(root.timeline, document, root.states, self._reading)
         row = FoldedRoot(
             root=pending.root,
             partition=pending.partition,
             facts=root.facts,
-            timeline=root.encode(),
+            timeline=document,
             states=root.states,
         )
-        return _Folded(pending, row, events)
+        return _Folded(pending, row, events, event_bytes)
+
+    async def _turn(self) -> None:
+        if time.perf_counter() - self._turned_at > _TURN_S:
+            await asyncio.sleep(0)
+            self._turned_at = time.perf_counter()
 
     async def _write(self, connection: Connection, folded: Sequence[_Folded]) -> list[tuple[_Pending, str]]:
         """Write `folded`; those that Postgres refuses, found by halving, come back to be parked."""
@@ -193,9 +258,10 @@ class Folder:
         )
         if not self._silent:
             telemetry.PROJECTOR_PARKED.inc()
-        logger.error(
-            "projector.parked", partition=pending.partition, positions=pending.positions, reason=reason
-        )
+        if reason != _WAITS:  # A busy root that is parked already would fill the log.
+            logger.error(
+                "projector.parked", partition=pending.partition, positions=pending.positions, reason=reason
+            )
 
     def _quarantine_event(self, one: Quarantined) -> NewEvent:
         name = receipt(self._log, one.position)

@@ -1,7 +1,7 @@
 """Fold one bucket of facts into states, and copy them into the shadow schema.
 
 Timelines, states and the record of the bucket are one transaction. A root whose fold raises, or whose
-rows Postgres refuses, is parked at the first delivery that makes it so; the rest flows.
+rows Postgres refuses, is parked from the delivery on that makes it so; the rest flows.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from projections.fold import states_of
+from projections.fold import TooLargeError, check_size, states_of
 from projections.timeline import Timeline
 from service.crashpoints import crashpoint
 from service.errors import TransientError
@@ -66,17 +66,19 @@ class BucketFolder:
         return folded
 
     def _row(self, timeline: Timeline, partition: int) -> FoldedRoot | None:
-        """The root with `timeline`; null where nothing of it had happened by then."""
+        """The root with `timeline`; null where nothing of it had happened by then. Raises TooLargeError."""
         if self._goal.effective_at is not None:
             timeline = timeline.until(self._goal.effective_at)
         if not timeline.entries:
             return None
+        document, states = timeline.encode(), states_of(timeline)
+        check_size(timeline, document, states, self._goal.reading)
         return FoldedRoot(
             root=timeline.root,
             partition=partition,
             facts=len(timeline.entries),
-            timeline=timeline.encode(),
-            states=states_of(timeline),
+            timeline=document,
+            states=states,
         )
 
     async def _store(
@@ -103,15 +105,22 @@ class BucketFolder:
         return await self._copy(folded[:middle]) + await self._copy(folded[middle:])
 
     async def _park(self, root: str, arrivals: list[Arrival]) -> None:
-        """Keep what folds of `root` in log order, and set the rest aside from the first that does not."""
-        reason, kept = "", None
-        for count in range(1, len(arrivals) + 1):
-            reason, row = await self._try(root, arrivals[:count])
-            if reason:
-                break
-            kept = row
+        """Keep the deliveries of `root` that fold, in log order, and set aside the rest.
+
+        Bisects, so that a root of many thousand facts costs a dozen tries. The rest begins with the first
+        delivery that does not fold, wherever none after that one folds either.
+        """
+        reason, _ = await self._try(root, arrivals)
         if not reason:  # It depends on more than the facts; the next comparison shows it.
             raise TransientError(f"{root} was refused once and then taken: run the same command again")
+        kept, folds, fails = None, 0, len(arrivals)
+        while fails - folds > 1:
+            middle = (folds + fails) // 2
+            why, row = await self._try(root, arrivals[:middle])
+            if why:
+                reason, fails = why, middle
+            else:
+                kept, folds = row, middle
         if kept is not None:
             await bulk.copy(self._writer, self._goal.schema, [kept])
         await store.park(
@@ -119,7 +128,7 @@ class BucketFolder:
             root=root,
             log=self._goal.log,
             partition=partition_of(root),
-            positions=[position for position, _ in arrivals[count - 1 :]],
+            positions=[position for position, _ in arrivals[folds:]],
             reason=reason,
         )
 
@@ -127,6 +136,8 @@ class BucketFolder:
         """Why `arrivals` cannot be kept, empty if they can; and the row."""
         try:
             row = self._row(Timeline.of(root, [fact for _, fact in arrivals]), partition_of(root))
+        except TooLargeError as error:
+            return str(error), None
         except Exception as error:  # noqa: BLE001  As the projector takes it.
             return f"its fold failed: {place_of(error)}", None
         if row is None:

@@ -41,7 +41,9 @@ _SQL: Final = Path(__file__).parent
 _ROWS_MAX: Final = 1_000
 """Of one transaction: it holds the head row, and direct appends wait behind it."""
 _POLL_MS: Final = 500
-_LOOK_INTERVAL_S: Final = 2.0
+_FETCH_WAIT_MS: Final = 2_000
+"""Nearly always nothing is spilled: Kafka then answers a fetch this late, unless a record comes."""
+_LOOK_INTERVAL_S: Final = 5.0
 """Between looks at how many wait."""
 _KAFKA_S_MAX: Final = 5.0
 _CONNECT_S_MAX: Final = 5.0
@@ -82,7 +84,7 @@ class Drainer:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AIOKafkaConsumer]:
         """A consumer of every partition that stands where the log does."""
-        async with reader(self._bootstrap) as consumer:
+        async with reader(self._bootstrap, fetch_max_wait_ms=_FETCH_WAIT_MS) as consumer:
             consumer.assign([TopicPartition(self._topic, partition) for partition in range(PARTITIONS)])
             await self._take_over(consumer)
             self._refuse_another_kafka(await self._ends(consumer))

@@ -6,9 +6,9 @@ import pytest
 import structlog
 from aiokafka.errors import KafkaConnectionError
 
-from service import waiting
+from service import telemetry, waiting
 from service.errors import TransientError
-from service.waiting import Waiting, store_of
+from service.waiting import Rounds, StalledError, Waiting, store_of
 
 POSTGRES = TransientError("away", store="postgres")
 KAFKA = KafkaConnectionError()
@@ -81,3 +81,48 @@ async def test_an_error_of_no_store_is_told_each_time(slept: list[float]) -> Non
 )
 def test_an_error_tells_which_store_is_away(error: Exception, store: str | None) -> None:
     assert store_of(error) == store
+
+
+async def test_a_step_that_does_not_end_is_given_up_and_named() -> None:
+    rounds = Rounds("relay", stalled_after_s=0.05)
+    gauge = telemetry.STALLED.labels(role="relay")
+
+    async def publish_for_ever() -> None:
+        async with rounds.watched():
+            rounds.step("reading the log")
+            rounds.step("publishing")
+            await asyncio.Event().wait()
+
+    with structlog.testing.capture_logs() as lines, pytest.raises(StalledError, match="publishing"):
+        await publish_for_ever()
+
+    assert gauge._value.get() == 1
+    rounds.came_round()
+    assert gauge._value.get() == 0
+    assert [(line["event"], line["role"], line["step"]) for line in lines] == [
+        ("role.stalled", "relay", "publishing")
+    ]
+
+
+async def test_each_step_has_the_whole_time() -> None:
+    rounds = Rounds("relay", stalled_after_s=60)
+
+    async with rounds.watched():
+        deadline = rounds._deadline
+        assert deadline is not None
+        before = deadline.when()
+        await asyncio.sleep(0.001)
+        rounds.step("the next")
+        after = deadline.when()
+
+    assert before is not None
+    assert after is not None
+    assert after > before
+
+
+async def test_a_limit_inside_a_step_is_no_stall() -> None:
+    rounds = Rounds("relay", stalled_after_s=5)
+
+    with pytest.raises(TimeoutError):
+        async with rounds.watched(), asyncio.timeout(0.01):
+            await asyncio.Event().wait()

@@ -248,6 +248,36 @@ async def test_what_is_quarantined_while_it_compares_is_no_difference(
     assert (found.to_retry, found.unreadable_now) == (0, [])
 
 
+async def test_a_root_beyond_its_limits_is_parked_at_the_same_delivery_in_both(
+    database_url: str, tmp_path: Path
+) -> None:
+    limited = Reading(facts_max=40, state_bytes_max=50_000)
+    days = [f"2025-11-{3 + n // 24:02}T{n % 24:02}:00:00Z" for n in range(90)]
+    many_facts = [admin_payment("hot", ("APPROVED", "IN_DISPUTE")[n % 2], day) for n, day in enumerate(days)]
+    long_texts = [
+        admin_payment("long", "PENDING"),
+        admin_payment("long", "APPROVED", external_id="x" * 50_000),
+        admin_payment("long", "REFUNDED", "2025-11-04T13:00:00Z", external_id="x" * 50_000),
+    ]
+    await append(database_url, [*many_facts, *long_texts, *lives(200)])
+    await fold_live(database_url, reading=limited, page=1)
+
+    found = await compared(database_url, tmp_path, reading=limited)
+
+    owner = await asyncpg.connect(database_url)
+    live = await owner.fetch("select root, positions from parked_root order by root")
+    shadowed = await owner.fetch("select root, positions from recibo_shadow.parked_root order by root")
+    facts = await owner.fetchval("select facts from recibo_shadow.order_state where root = 'shop:order:hot'")
+    await owner.close()
+    assert (found.parked, found.equal) == (2, True)
+    assert [(row["root"], min(row["positions"])) for row in live] == [
+        ("shop:order:hot", 41),
+        ("shop:order:long", 92),
+    ]
+    assert [tuple(row) for row in shadowed] == [tuple(row) for row in live]
+    assert facts == 40
+
+
 async def test_a_root_that_folds_nowhere_is_parked_in_both(database_url: str, tmp_path: Path) -> None:
     owner = await asyncpg.connect(database_url)
     await owner.execute("alter table order_state add constraint unlucky check (history::text !~ 'refunded')")

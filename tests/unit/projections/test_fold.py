@@ -1,13 +1,31 @@
 """Reading a delivery against its row, and the version of the fold."""
 
 import gc
+import hashlib
+from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from msgspec.structs import fields
 
-from projections.facts import Fact, Reading, Unreadable
-from projections.fold import PARSED_AHEAD, Root, fold_version, interpret, interpret_each
+from projections.facts import Fact, Payer, Reading, Unreadable
+from projections.fold import (
+    FOLD_VERSION,
+    PARSED_AHEAD,
+    STATE_NAMES_BYTES,
+    Root,
+    TooLargeError,
+    check_size,
+    fold_version,
+    interpret,
+    interpret_each,
+    states_of,
+)
+from projections.timeline import Timeline, UnknownMemberError
 from tests.deliveries import admin_payment
 from tests.facts import ORDER, delivery, empty_root, fact
+from tests.strategies import ONE_ROOT
 
 READING = Reading()
 BODY = admin_payment("o-1", "APPROVED").body
@@ -123,3 +141,80 @@ def test_the_fold_version_does_not_show_the_key() -> None:
     assert version.startswith("1-")
     assert len(version) == len("1-") + 12
     assert "correct" not in version
+
+
+def test_a_limit_of_a_root_is_no_part_of_the_fold_version() -> None:
+    assert fold_version(Reading(facts_max=1, state_bytes_max=1)) == fold_version(Reading())
+
+
+def _refuse_oversized(root: Root, **limits: Any) -> None:
+    check_size(root.timeline, root.encode(), root.states, Reading(**limits))
+
+
+def test_a_root_may_have_as_many_facts_as_the_limit_says() -> None:
+    root = empty_root().join(fact("pending", 1)).join(fact("paid", 2))
+    _refuse_oversized(root, facts_max=2)
+
+    with pytest.raises(TooLargeError, match=r"fold\.facts_max"):
+        _refuse_oversized(root.join(fact("refunded", 3)), facts_max=2)
+
+
+def test_a_state_may_have_as_many_bytes_as_the_limit_says() -> None:
+    root = empty_root().join(fact("paid", 1, reference="r" * 5_000))
+    size = len(msgspec.json.encode(root.states.order))
+    _refuse_oversized(root, state_bytes_max=size)
+
+    with pytest.raises(TooLargeError, match=r"fold\.state_bytes_max"):
+        _refuse_oversized(root, state_bytes_max=size - 1)
+
+
+def test_the_facts_of_a_root_may_have_four_kilobytes_each_on_average() -> None:
+    root = empty_root()
+    for second in range(3):
+        root = root.join(fact("paid", second, reference="r" * 5_000))
+
+    with pytest.raises(TooLargeError, match="its facts have"):
+        _refuse_oversized(root, facts_max=3, state_bytes_max=10_000)
+
+
+@given(ONE_ROOT)
+def test_no_state_has_more_bytes_than_the_facts_that_it_derives_from(facts: list[Fact]) -> None:
+    timeline = Timeline.of(facts[0].root, facts)
+    states = states_of(timeline)
+
+    own = (states.order, states.subscription, states.withdrawal, states.cart, *states.disputes)
+    for state in own:
+        if state is not None:
+            assert len(msgspec.json.encode(state)) <= len(timeline.encode()) + STATE_NAMES_BYTES
+
+
+STORED_MEMBERS = {1: "08957340757d61ea"}
+"""Fold version → digest of the members that are stored with a root. Never change an entry: add one."""
+
+
+def test_another_member_of_a_stored_fact_raises_the_fold_version() -> None:
+    """An older release would drop a member that it does not know, silently, when it writes the root again."""
+    members = [
+        (struct.__name__, [(field.name, str(field.type), field.default) for field in fields(struct)])
+        for struct in (Fact, Payer)
+    ]
+    digest = hashlib.sha256(repr(members).encode()).hexdigest()[:16]
+
+    assert STORED_MEMBERS[FOLD_VERSION] == digest, "raise FOLD_VERSION and add its digest here"
+
+
+def test_a_stored_fact_with_a_member_that_this_release_does_not_know_is_refused() -> None:
+    root = empty_root().join(fact("paid", 1, payer=Payer(document="d")))
+    (stored,) = msgspec.json.decode(root.encode())
+    newer = [stored | {"installments": 3}]
+    newer_inside = [stored | {"payer": {"document": "d", "country": "BR"}}]
+
+    for document in (newer, newer_inside):
+        with pytest.raises(UnknownMemberError):
+            Root.decode(ORDER, msgspec.json.encode(document))
+
+
+def test_a_damaged_timeline_is_not_taken_for_a_newer_release() -> None:
+    for document in (b"[", b'[{"root": 3}]'):
+        with pytest.raises(msgspec.DecodeError):
+            Root.decode(ORDER, document)
