@@ -247,3 +247,18 @@ class QuarantinedData(msgspec.Struct, frozen=True, kw_only=True):
     """What it is about, where that could be read."""
     reason: str
     """Which field could not be read, and what was expected there; never a value."""
+
+
+class TooLargeData(msgspec.Struct, frozen=True, kw_only=True):
+    """A small marker in the place of a record that Kafka refused for its size; the log has it whole."""
+
+    position: int
+    """Where the record is: in the event log, or for `webhooks.raw` in the log of deliveries."""
+    id: str
+    """The record's `ce_id`."""
+    root: str
+    """The record's root, or `?<position>` for a delivery without one."""
+    bytes: int
+    """The record's size: key, value and headers."""
+    detail: str
+    """Where to read the record, in words."""

@@ -7,10 +7,12 @@ The topics that are Recibo's own business (`webhooks.spill`, `relay.checkpoint`)
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from service.kafka.headers import MARKER_TYPE
 from service.kafka.topics import DOMAIN, QUARANTINE, RAW, STATE, TOPICS, Topic
 
 _TOLD: Final = (RAW, *DOMAIN, *STATE, QUARANTINE)
 _KIND_OF: Final = {topic: topic.removesuffix("s") for topic in DOMAIN}
+TOO_LARGE: Final = MARKER_TYPE.decode()
 _SCHEMA_FORMAT: Final = "application/schema+json;version=draft-2020-12"
 
 
@@ -53,6 +55,7 @@ def document(schemas: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
                 "EventHeaders": _headers(_EVENT_HEADERS),
                 "StateHeaders": _headers(_STATE_HEADERS),
                 "QuarantineHeaders": _headers(_QUARANTINE_HEADERS),
+                "TooLargeHeaders": _headers(_TOO_LARGE_HEADERS),
             },
         },
     }
@@ -88,12 +91,13 @@ def _description(topic: str) -> str:
 
 def _types_on(topic: str, types: Iterable[str]) -> list[str]:
     if topic == RAW:
-        return ["webhook.received"]
+        return ["webhook.received", TOO_LARGE]
     if topic == QUARANTINE:
-        return ["delivery.quarantined"]
+        return ["delivery.quarantined", TOO_LARGE]
     kind = _KIND_OF[topic.removesuffix(".state")]
     states = topic in STATE
-    return [name for name in types if name.startswith(f"{kind}.") and name.endswith(".state") == states]
+    told = [name for name in types if name.startswith(f"{kind}.") and name.endswith(".state") == states]
+    return told if states else [*told, TOO_LARGE]
 
 
 def _message(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,6 +106,8 @@ def _message(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
         headers = "StateHeaders"
     elif name == "delivery.quarantined":
         headers = "QuarantineHeaders"
+    elif name == TOO_LARGE:
+        headers = "TooLargeHeaders"
     return {
         "name": name,
         "title": name,
@@ -166,6 +172,16 @@ _QUARANTINE_HEADERS: Final = {
     "ce_type": "The message's name.",
     "ce_subject": "The receipt, `<log>-<position>`.",
     "ce_partitionkey": "The delivery's root, or `?<position>` where it has none.",
+    "content-type": "`application/json`.",
+    **_OF_THE_LOG,
+    **_PREV,
+}
+_TOO_LARGE_HEADERS: Final = {
+    "ce_specversion": "1.0",
+    "ce_id": "As the record has it.",
+    "ce_source": "As the record has it.",
+    "ce_type": "The message's name.",
+    "ce_partitionkey": "As the record has it.",
     "content-type": "`application/json`.",
     **_OF_THE_LOG,
     **_PREV,

@@ -19,7 +19,7 @@ from typing import Any, Final, get_args
 import msgspec
 
 from projections import facts, messages, states
-from service.asyncapi import document
+from service.asyncapi import TOO_LARGE, document
 
 Schema = dict[str, Any]
 
@@ -64,6 +64,11 @@ def schemas() -> dict[str, Schema]:
         "delivery.quarantined",
         "A delivery that cannot be interpreted yet. It is in the log, whole.",
         _schema(messages.QuarantinedData),
+    )
+    found[TOO_LARGE] = _named(
+        TOO_LARGE,
+        "Stands in the place of a record that Kafka refused for its size, with its `ce_id` and `position`.",
+        _schema(messages.TooLargeData),
     )
     return found
 
@@ -135,7 +140,9 @@ def _described(schema: Schema, struct: type[msgspec.Struct]) -> Schema:
         for name, member in schema["properties"].items()
     }
     description = " ".join((struct.__doc__ or "").split())
-    return {**schema, "description": description, "properties": properties}
+    # What refuses unknown members is how we read what we stored; a subscriber is to let new ones pass.
+    open_ = {name: part for name, part in schema.items() if name != "additionalProperties"}
+    return {**open_, "description": description, "properties": properties}
 
 
 def _field_docstrings(struct: type[msgspec.Struct]) -> dict[str, str]:

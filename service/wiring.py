@@ -136,6 +136,7 @@ def _relay_role(settings: Settings, stream: Stream) -> Role:
         prefix=settings.kafka.topic_prefix,
         log=settings.log_name,
         settings=settings.relay,
+        stalled_after_s=settings.stalled_after_s,
     )
 
     async def run(stopping: asyncio.Event) -> None:

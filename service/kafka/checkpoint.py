@@ -50,7 +50,12 @@ async def read(consumer: AIOKafkaConsumer, *, prefix: str, log: str, stream: str
 async def read_from_the_ends(
     consumer: AIOKafkaConsumer, *, prefix: str, log: str, names: Sequence[str]
 ) -> Checkpoint:
-    """What the ends of the topics `names` say of `log`; position 0 where all of them are empty."""
+    """Return what the ends of the topics `names` say of `log`; position 0 where all of them are empty.
+
+    A partition without any record of the log may have had some that expired, unread by a consumer that is
+    behind. So the position from which the relay resumes stands for its last one: the next record there names
+    it as `prev`, and the consumer fills the gap from the log.
+    """
     ours = ("log", log.encode())
     partitions = [
         TopicPartition(prefix + topic, partition) for topic in names for partition in range(PARTITIONS)
@@ -59,6 +64,9 @@ async def read_from_the_ends(
     for at, record in (await newest(consumer, partitions, lambda record: ours in record.headers)).items():
         last.setdefault(at.topic.removeprefix(prefix), {})[at.partition] = _position(record)
     position = max((at for partitions in last.values() for at in partitions.values()), default=0)
+    if position:
+        for topic in names:
+            last[topic] = dict.fromkeys(range(PARTITIONS), position) | last.get(topic, {})
     return Checkpoint(position=position, mark=None, last=last)
 
 

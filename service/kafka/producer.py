@@ -10,9 +10,9 @@ again without end. Who cannot wait so long gives up waiting, and says what that 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
@@ -28,7 +28,7 @@ for 1,000 deliveries over 12 partitions, 41 ms so."""
 TRANSACTION_TIMEOUT_MS = 30_000
 """A killed producer's open transaction holds readers up for at most this long if none succeeds it."""
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 20.0
 
 LIFEBOAT_BATCH_BYTES_MAX = RECORD_BYTES_MAX // 2
 """Each batch is an fsync of Kafka's: few and large ones."""
@@ -48,6 +48,9 @@ class Sendable(Protocol):
     def headers(self) -> Sequence[tuple[str, bytes]]: ...
     @property
     def timestamp_ms(self) -> int: ...
+
+
+_Record = TypeVar("_Record", bound=Sendable)
 
 
 @asynccontextmanager
@@ -100,22 +103,46 @@ async def _start(producer: AIOKafkaProducer) -> None:
         raise TransientError("Kafka gives a producer no identity", store="kafka") from error
 
 
+class Batch(NamedTuple, Generic[_Record]):
+    """Records that were handed to a producer together: Kafka takes all of them or none."""
+
+    records: Sequence[_Record]
+    sent: Awaitable[object]
+    """Raises what Kafka said of the batch."""
+
+
 async def send(
-    producer: AIOKafkaProducer, topic: str, partition: int, records: Iterable[Sendable]
-) -> list[Awaitable[object]]:
+    producer: AIOKafkaProducer,
+    topic: str,
+    partition: int,
+    records: Iterable[_Record],
+    *,
+    alone: Callable[[_Record], bool] = lambda _record: False,
+) -> list[Batch[_Record]]:
     """Hand `records` to the producer, in order, in as few batches as their size allows.
 
-    Returns the futures to await before anything that rests on them.
+    One that is to be `alone` shares its batch with no other. Returns the batches, whose `sent` is to be
+    awaited before anything that rests on them.
     """
-    futures = []
-    batch = producer.create_batch()
+    batches: list[Batch[_Record]] = []
+    builder, together = producer.create_batch(), list[_Record]()
+
+    async def hand_over() -> None:
+        nonlocal builder, together
+        sent = await producer.send_batch(builder, topic, partition=partition)
+        batches.append(Batch(together, sent))
+        builder, together = producer.create_batch(), []
+
     for record in records:
-        if _append(batch, record) is None:
-            futures.append(await producer.send_batch(batch, topic, partition=partition))
-            batch = producer.create_batch()
-            _append(batch, record)
-    futures.append(await producer.send_batch(batch, topic, partition=partition))
-    return futures
+        if together and (alone(record) or alone(together[-1])):
+            await hand_over()
+        if _append(builder, record) is None:
+            await hand_over()
+            _append(builder, record)
+        together.append(record)
+    if together:
+        await hand_over()
+    return batches
 
 
 def _append(batch: BatchBuilder, record: Sendable) -> object:

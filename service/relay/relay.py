@@ -8,18 +8,21 @@ with which the lock goes, and begins again from the checkpoint.
 aiokafka speaks the first generation of the transaction protocol, which can tear a commit. The
 checkpoint is therefore sent only after every row is acknowledged: what a torn commit leaves is
 repeats, which consumers drop by `position`, not holes.
+
+A record that Kafka refuses for its size does not stop the log: `refused.py` says what goes out instead.
 """
 
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
 from service import telemetry
 from service.crashpoints import crashpoint
@@ -29,11 +32,12 @@ from service.eventlog import marks
 from service.kafka import checkpoint, topics
 from service.kafka.checkpoint import Checkpoint
 from service.kafka.consumer import reader
-from service.kafka.producer import send, transactional_producer
+from service.kafka.producer import Batch, send, transactional_producer
 from service.postgres import Connection, connect, sorted_errors
+from service.relay.refused import Refused, marker_of, size_of
 from service.relay.streams import Outgoing, Stream
 from service.settings import RelaySettings
-from service.waiting import Waiting, pause
+from service.waiting import STALLED_AFTER_S, Rounds, Waiting, pause
 
 logger = structlog.get_logger()
 
@@ -43,7 +47,7 @@ RECORDS_PER_PRODUCER_MAX: Final = 2**30
 _PUBLISH_S_MAX: Final = 20.0
 """For one pass: aiokafka by itself would wait for Kafka without end, and nobody would know."""
 
-_READ_S_MAX: Final = 60.0
+_READ_S_MAX: Final = 20.0
 """For one statement: a connection that died unnoticed must not keep the relay for ever."""
 
 _LOCK_SPACE: Final = 0x7265_6C79  # "rely"
@@ -57,6 +61,12 @@ class _Record:
     value: bytes | None
     headers: list[tuple[str, bytes]]
     timestamp_ms: int
+    position: int
+    """In the log; 0 of the checkpoint."""
+
+
+class _RefusedError(TransientError):
+    """Kafka refused some rows for their size, and the next leadership knows which: no reason to wait."""
 
 
 class Relay:
@@ -71,6 +81,7 @@ class Relay:
         prefix: str,
         log: str,
         settings: RelaySettings,
+        stalled_after_s: float = STALLED_AFTER_S,
     ) -> None:
         self._stream = stream
         self._database_url = database_url
@@ -79,6 +90,8 @@ class Relay:
         self._log = log
         self._settings = settings
         self._logger = logger.bind(log=log, stream=stream.name)
+        self._refused = Refused()
+        self._rounds = Rounds(f"relay-{stream.name}", stalled_after_s=stalled_after_s)
         self.waiting = Waiting(f"relay-{stream.name}", first_s=settings.retry_after_s)
         self.leading = False
         """Whether this process holds the log's lock now."""
@@ -93,9 +106,12 @@ class Relay:
         """Lead, or wait to lead, until asked to stop. Raises InvariantError: a human decides."""
         while not stopping.is_set():
             try:
-                await self._lead_until_doubt(stopping)
+                async with self._rounds.watched():
+                    await self._lead_until_doubt(stopping)
             except InvariantError:
                 raise
+            except _RefusedError:
+                continue
             except Exception as error:  # noqa: BLE001  Whatever aiokafka or asyncpg call it.
                 # Any doubt: nothing is lost by starting over.
                 telemetry.RELAY_RESTARTS.labels(stream=self._stream.name).inc()
@@ -105,6 +121,7 @@ class Relay:
     async def lead(self, stopping: asyncio.Event) -> AsyncIterator["Leadership | None"]:
         """The leadership once the lock is free; null if asked to stop before."""
         async with AsyncExitStack() as stack:
+            self._rounds.step("connecting to Postgres")
             connection = await connect(
                 self._database_url,
                 application=f"relay-{self._stream.name}",
@@ -114,14 +131,17 @@ class Relay:
             if not await self._lock(connection, stopping):
                 yield None
                 return
+            self._rounds.step("starting the Kafka producer")
             producer = await stack.enter_async_context(
                 transactional_producer(
                     self._bootstrap, f"{self._prefix}relay-{self._log}-{self._stream.name}"
                 )
             )
             # After the producer has started: what its predecessor left open is now aborted.
+            self._rounds.step("reading the checkpoint")
             async with reader(self._bootstrap) as consumer:
                 published = await self._published(consumer)
+            self._rounds.step("comparing the log with the checkpoint")
             await marks.refuse_another_log(connection, self._stream.name, published)
             woken = asyncio.Event()
             await connection.add_listener(self._stream.channel, lambda *_: woken.set())
@@ -137,6 +157,8 @@ class Relay:
                 log=self._log,
                 published=published,
                 woken=woken,
+                refused=self._refused,
+                rounds=self._rounds,
                 settings=self._settings,
             )
 
@@ -158,14 +180,16 @@ class Relay:
                 published = await leadership.run_once()
                 self.waiting.over()
                 self.position = leadership.position
-                if published == 0:
+                if published == 0 or leadership.caught_up:
                     await leadership.wait_for_work(stopping)
+                await leadership.gather(stopping)
 
     async def _lock(self, connection: Connection, stopping: asyncio.Event) -> bool:
         # Asked again and again rather than waited for: a waiting statement holds a snapshot, and
         # the dead versions of the head rows would pile up behind it.
         waiting = False
         while not stopping.is_set():
+            self._rounds.step("asking for the relay's lock")
             with sorted_errors(lost=TransientError):
                 taken: bool = await connection.fetchval(
                     "select pg_try_advisory_lock($1, hashtext($2))",
@@ -174,6 +198,7 @@ class Relay:
                 )
             if taken:
                 return True
+            self._rounds.came_round()
             self.waiting.over()
             if not waiting:
                 self._logger.info("relay.standing_by")
@@ -195,6 +220,8 @@ class Leadership:
         log: str,
         published: Checkpoint,
         woken: asyncio.Event,
+        refused: Refused,
+        rounds: Rounds,
         settings: RelaySettings,
     ) -> None:
         self._stream = stream
@@ -205,8 +232,13 @@ class Leadership:
         self._checkpoint_key = checkpoint.key(log, stream.name).encode()
         self._published = published
         self._woken = woken
+        self._refused = refused
+        self._rounds = rounds
         self._settings = settings
+        self._began = 0.0
         self.records = 0
+        self.caught_up = False
+        """Whether the last pass left nothing, as of its end."""
 
     @property
     def position(self) -> int:
@@ -217,7 +249,9 @@ class Leadership:
 
         Raises whatever goes wrong; the leadership is then over.
         """
+        self._rounds.step("reading the log")
         self._woken.clear()
+        self._began = asyncio.get_running_loop().time()
         started = time.perf_counter()
         with sorted_errors(lost=TransientError):
             rows = await self._stream.tail(
@@ -226,8 +260,10 @@ class Leadership:
                 rows_max=self._settings.rows_max,
                 bytes_max=self._settings.bytes_max,
             )
+        self._rounds.came_round()
         if not rows:
             return 0
+        self._rounds.step(f"publishing {len(rows)} records")
         self._published = published = await self._publish_in_time(rows)
         await self._measure_lag()
         self.records += len(rows)
@@ -242,6 +278,7 @@ class Leadership:
 
     async def wait_for_work(self, stopping: asyncio.Event) -> None:
         """Return when an append was notified, when the poll interval has passed, or on stopping."""
+        self._rounds.step("waiting for work")
         if self._connection.is_closed():
             raise TransientError("the connection that holds the relay's lock was lost", store="postgres")
         waiters = [asyncio.ensure_future(event.wait()) for event in (self._woken, stopping)]
@@ -253,6 +290,16 @@ class Leadership:
             for waiter in waiters:
                 waiter.cancel()
 
+    async def gather(self, stopping: asyncio.Event) -> None:
+        """Return once `gather_s` have passed since the last pass began.
+
+        Rows that come meanwhile share a transaction. A row that comes alone is published at once, and under a
+        load that fills the passes none waits.
+        """
+        left_s = self._began + self._settings.gather_s - asyncio.get_running_loop().time()
+        if left_s > 0:
+            await pause(left_s, stopping)
+
     async def _publish_in_time(self, rows: list[Outgoing]) -> Checkpoint:
         try:
             async with asyncio.timeout(_PUBLISH_S_MAX):
@@ -261,7 +308,7 @@ class Leadership:
             raise TransientError("Kafka does not confirm what was published", store="kafka") from error
 
     async def _publish(self, rows: list[Outgoing]) -> Checkpoint:
-        records, last = self._chained(rows)
+        records, last = self._chained([self._sendable(row) for row in rows])
         await self._producer.begin_transaction()
         await self._send_all(records)
         crashpoint("relay.sent", of=self._stream.name)
@@ -270,33 +317,74 @@ class Leadership:
         await self._send_all(
             {
                 (topics.CHECKPOINT, checkpoint.PARTITION_OF_STREAM[self._stream.name]): [
-                    _Record(self._checkpoint_key, checkpoint.encode(published), [], rows[-1].timestamp_ms)
+                    _Record(self._checkpoint_key, checkpoint.encode(published), [], rows[-1].timestamp_ms, 0)
                 ]
             }
         )
         crashpoint("relay.checkpointed", of=self._stream.name)
         await self._producer.commit_transaction()
         crashpoint("relay.committed", of=self._stream.name)
+        self._refused.forget(up_to=published.position)
         return published
 
     async def _measure_lag(self) -> None:
         with sorted_errors(lost=TransientError):
             head = await log_head.position(self._connection, self._stream.name)
-        telemetry.RELAY_LAG_POSITIONS.labels(stream=self._stream.name).set(head - self._published.position)
+        lag = head - self._published.position
+        self.caught_up = lag == 0
+        telemetry.RELAY_LAG_POSITIONS.labels(stream=self._stream.name).set(lag)
 
     async def _send_all(self, records: dict[tuple[str, int], list[_Record]]) -> None:
-        futures: list[Awaitable[object]] = []
-        for (topic, partition), batch in records.items():
-            futures += await send(self._producer, self._prefix + topic, partition, batch)
+        batches: list[Batch[_Record]] = []
+        for (topic, partition), some in records.items():
+            batches += await send(
+                self._producer,
+                self._prefix + topic,
+                partition,
+                some,
+                alone=lambda record: self._refused.goes_alone(record.position),
+            )
         # commit_transaction succeeds although a batch failed; only its future tells.
-        await asyncio.gather(*futures)
+        outcomes = await asyncio.gather(*(batch.sent for batch in batches), return_exceptions=True)
+        failed = [(batch, error) for batch, error in zip(batches, outcomes, strict=True) if _failed(error)]
+        refused = [batch for batch, error in failed if isinstance(error, _TOO_LARGE)]
+        for batch in refused:
+            if not self._refused.note([record.position for record in batch.records]):
+                self._refused.forget()
+                raise TransientError(
+                    f"Kafka takes no record of {size_of(batch.records[0])} bytes: run `recibo topics`, which "
+                    "names the topic with another max.message.bytes than it needs",
+                    store="kafka",
+                )
+        if len(refused) == len(failed) > 0:
+            raise _RefusedError("Kafka refuses records for their size", store="kafka")
+        for _, error in failed:
+            assert isinstance(error, BaseException)
+            raise error
+
+    def _sendable(self, row: Outgoing) -> Outgoing | None:
+        """The row, or the marker in its place where Kafka refused it alone; null where nothing goes out."""
+        if not self._refused.is_too_large(row.position):
+            return row
+        known = dict(row.headers)
+        telemetry.RELAY_TOO_LARGE.labels(topic=row.topic).inc()
+        logger.error(
+            "relay.record_too_large",
+            topic=row.topic,
+            root=known["ce_partitionkey"].decode(),
+            position=row.position,
+            bytes=size_of(row),
+        )
+        return marker_of(row)
 
     def _chained(
-        self, rows: list[Outgoing]
+        self, rows: Iterable[Outgoing | None]
     ) -> tuple[dict[tuple[str, int], list[_Record]], dict[str, dict[int, int]]]:
         last = {topic: dict(partitions) for topic, partitions in self._published.last.items()}
         records: dict[tuple[str, int], list[_Record]] = defaultdict(list)
         for row in rows:
+            if row is None:
+                continue
             headers = row.headers
             headers.append(self._log_header)
             headers.append(("position", b"%d" % row.position))
@@ -305,5 +393,15 @@ class Leadership:
             if previous is not None and not topics.is_compacted(row.topic):
                 headers.append(("prev", b"%d" % previous))
             ends[row.partition] = row.position
-            records[row.topic, row.partition].append(_Record(row.key, row.value, headers, row.timestamp_ms))
+            records[row.topic, row.partition].append(
+                _Record(row.key, row.value, headers, row.timestamp_ms, row.position)
+            )
         return records, last
+
+
+def _failed(outcome: object) -> bool:
+    return isinstance(outcome, BaseException)
+
+
+_TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
+"""What a broker says of a batch over the topic's max.message.bytes, and of one over the segment's size."""

@@ -126,6 +126,26 @@ async def test_without_a_checkpoint_it_goes_on_after_what_the_topics_hold(
     assert sorted(record.position for record in await published(kafka)) == list(range(1, 151))
 
 
+async def test_a_rebuilt_checkpoint_chains_partitions_whose_records_had_expired(
+    database_url: str, kafka: Kafka
+) -> None:
+    """So a consumer that is behind sees that something is missing there, and reads it from the log."""
+    await append(database_url, 1, 1)
+    await drain(relay_of("deliveries", database_url, kafka))
+    await _forget_the_checkpoint(kafka)
+    await append(database_url, 2, 39)
+
+    await drain(relay_of("deliveries", database_url, kafka))
+
+    first_there: dict[int, int] = {}
+    for record in await published(kafka):
+        first_there.setdefault(record.partition, record.previous)
+    (before,) = [record.partition for record in await published(kafka) if record.position == 1]
+    assert len(first_there) > 6
+    assert first_there.pop(before) == 0
+    assert set(first_there.values()) == {1}
+
+
 async def test_both_logs_are_published_by_the_same_relay(database_url: str, kafka: Kafka) -> None:
     owner = await asyncpg.connect(database_url)
     await owner.execute(
