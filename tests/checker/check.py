@@ -13,9 +13,10 @@ import datetime as dt
 import hashlib
 import zlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import asyncpg
@@ -34,6 +35,8 @@ from tests.checker.stores import Connection
 from tests.checker.topics import COMPACTED, EVENTS, RAW, Broker, Message, partition
 from tests.checker.values import Unreadable
 
+_MARKER: Final = b"record.too_large"
+
 
 async def check(
     *,
@@ -45,22 +48,30 @@ async def check(
     logs: Sequence[Path],
     payer_key: bytes | None,
     barte_zone: str = SAO_PAULO,
+    parks: Set[str] = frozenset(),
 ) -> Report:
-    """The verdict on a system that has come to rest."""
+    """The verdict on a system that has come to rest.
+
+    The roots `parks` are parked, and no other; what does not wait with them is folded like the rest.
+    """
     reading = Reading(zone=ZoneInfo(barte_zone), payer_key=payer_key)
     connection = await asyncpg.connect(database_url)
     try:
-        return await _Check(connection, Broker(bootstrap, prefix), log, reading).run(ledgers, logs)
+        return await _Check(connection, Broker(bootstrap, prefix), log, reading, parks).run(ledgers, logs)
     finally:
         await connection.close()
 
 
 class _Check:
-    def __init__(self, connection: Connection, broker: Broker, log: str, reading: Reading) -> None:
+    def __init__(
+        self, connection: Connection, broker: Broker, log: str, reading: Reading, parks: Set[str]
+    ) -> None:
         self._connection = connection
         self._broker = broker
         self._log = log
         self._reading = reading
+        self._parks = parks
+        self._parked: dict[str, stores.Parked] = {}
         self._report = Report()
         self._rows: dict[str, list[Row]] = {}
         """By root; their bodies compressed."""
@@ -69,6 +80,7 @@ class _Check:
         self._live = Live(leave_out=live.PAYER if reading.payer_key is not None else frozenset())
 
     async def run(self, ledgers: Sequence[Path], logs: Sequence[Path]) -> Report:
+        self._parked = await stores.parked(self._connection, self._log)
         await self._deliveries(ledgers, logs)
         await self._fold()
         await self._states()
@@ -104,9 +116,14 @@ class _Check:
         if row.root is None:
             # Nothing can be read from it, whatever it says.
             self._set_aside(row)
-        else:
+        elif not self._waits(row):
             packed = replace(row, body=zlib.compress(row.body, 1))
             self._rows.setdefault(row.root, []).append(packed)
+
+    def _waits(self, row: Row) -> bool:
+        """Whether the delivery waits with a root that is parked as expected."""
+        waiting = self._parked.get(row.root or "") if row.root in self._parks else None
+        return waiting is not None and row.position in waiting.positions
 
     def _set_aside(self, row: Row) -> None:
         self._unreadable.add(row.position)
@@ -145,7 +162,8 @@ class _Check:
         self._report.add(self._live.findings())
         in_quarantine = await stores.quarantined(self._connection, self._log)
         self._report.add(live.quarantined(self._log, self._unreadable, in_quarantine))
-        self._report.add(live.parked(await stores.parked(self._connection, self._log)))
+        reasons = {root: waiting.reason for root, waiting in self._parked.items()}
+        self._report.add(live.parked(self._parks, reasons))
 
     async def _events(self) -> None:
         passage, positions = Passage("event"), array("q")
@@ -189,8 +207,14 @@ def _record(place: Place, message: Message) -> Record:
         place,
         int(message.headers["position"]),
         None if prev is None else int(prev),
-        _raw_mark(message) if message.topic == RAW else _event_mark(message),
+        _message_mark(message),
     )
+
+
+def _message_mark(message: Message) -> bytes | None:
+    if message.headers["ce_type"] == _MARKER and message.topic not in COMPACTED:
+        return None
+    return _raw_mark(message) if message.topic == RAW else _event_mark(message)
 
 
 def _row_mark(key: str, row: Row, digest: bytes) -> bytes:

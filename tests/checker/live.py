@@ -67,7 +67,9 @@ def quarantined(log: str, expected: Set[int], found: Set[int]) -> Iterator[Findi
         yield Finding("wrong state", f"delivery {log}-{position}", "quarantined, but readable")
 
 
-def parked(roots: Mapping[str, str]) -> Iterator[Finding]:
-    """Roots that wait for a repair; their state is behind the log."""
-    for root, reason in roots.items():
-        yield Finding("wrong state", root, f"parked: {reason}")
+def parked(expected: Set[str], reasons: Mapping[str, str]) -> Iterator[Finding]:
+    """Roots that wait though nobody expected it, for their state is behind the log; or do not wait."""
+    for root in sorted(reasons.keys() - expected):
+        yield Finding("wrong state", root, f"parked: {reasons[root]}")
+    for root in sorted(expected - reasons.keys()):
+        yield Finding("wrong state", root, "not parked")

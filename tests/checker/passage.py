@@ -22,8 +22,8 @@ class Record(NamedTuple):
     place: Place
     position: int
     prev: int | None
-    mark: bytes
-    """A digest of all that must be as in the log."""
+    mark: bytes | None
+    """A digest of all that must be as in the log; null of a small marker in the place of a record."""
 
 
 class _Due(NamedTuple):
@@ -67,13 +67,18 @@ class Passage:
         if due is None:
             self._early.append(Finding("stranger", where, "the log has no such row"))
             return
-        if (due.place, due.mark) != (record.place, record.mark):
+        mark = due.mark if record.mark is None else record.mark
+        if (due.place, due.mark) != (record.place, mark):
             self._early.append(Finding("stranger", where, f"not as in the log: {due.name}"))
             return
         if record.position in self._read:
             self.repeats += 1
             return
-        self._read.add(record.position)
+        if record.mark is None:
+            # A reader sees by it what is missing, and where to read that.
+            self._chains[record.place].shown.append((record.position - 1, record.position))
+        else:
+            self._read.add(record.position)
         chain = self._chains[record.place]
         if record.position < chain.last:
             self._early.append(Finding("reordered", due.name, f"{where} comes after {chain.last}"))

@@ -153,10 +153,18 @@ async def quarantined(connection: Connection, log: str) -> set[int]:
     return {row["position"] for row in found}
 
 
-async def parked(connection: Connection, log: str) -> dict[str, str]:
-    """The roots that wait for a repair, and why."""
-    found = await connection.fetch("select root, reason from parked_root where log = $1", log)
-    return {row["root"]: row["reason"] for row in found}
+class Parked(NamedTuple):
+    """A root that waits for a repair."""
+
+    reason: str
+    positions: frozenset[int]
+    """The deliveries that wait with it."""
+
+
+async def parked(connection: Connection, log: str) -> dict[str, Parked]:
+    """The roots that wait for a repair."""
+    found = await connection.fetch("select root, reason, positions from parked_root where log = $1", log)
+    return {row["root"]: Parked(row["reason"], frozenset(row["positions"])) for row in found}
 
 
 def nanoseconds(instant: dt.datetime) -> int:

@@ -144,6 +144,7 @@ class _Play:
             ledgers=scene.load.ledgers,
             logs=[scene.roles["ingress"].log],
             payer_key=PAYER_KEY.encode(),
+            parks=scene.parks,
         )
         assert self._report.ok, str(self._report)
 

@@ -20,8 +20,9 @@ from tests.systems import PATIENCE
 ROLES: Final = ("ingress", "relay", "projector", "drain")
 PAYER_KEY: Final = "the payer key of the fault suite"
 
+TOKEN: Final = "a token of the fault suite"
 _SECRETS: Final = {
-    "FAULTS_TOKEN": "a token of the fault suite",
+    "FAULTS_TOKEN": TOKEN,
     "FAULTS_KEY": "a signing key of the fault suite",
     "FAULTS_PAYER_KEY": PAYER_KEY,
 }
@@ -56,7 +57,7 @@ class Scene:
         self.folder = folder
         self.random = random
         self._brevity = brevity
-        config = folder / "recibo.toml"
+        self.config = config = folder / "recibo.toml"
         config.write_text(_CONFIG, encoding="utf-8")
         common = {
             **_SECRETS,
@@ -70,6 +71,8 @@ class Scene:
         self.settings: Settings = settings.load(common, config)
         self.roles = {kind: self._role(kind, kind) for kind in ROLES}
         self.others: list[Supervised] = []
+        self.parks: set[str] = set()
+        """Roots that the fault leaves parked, and nobody else may be."""
         self.load = Load(
             url=self.roles["ingress"].url, seed=random.randrange(2**31), folder=folder, environment=common
         )

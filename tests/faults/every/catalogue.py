@@ -9,14 +9,27 @@ from tests.faults.every.kafka import KAFKA
 from tests.faults.every.others import OTHERS
 from tests.faults.every.postgres import POSTGRES
 from tests.faults.every.replay import REPLAY
+from tests.faults.every.restarts import RESTARTS
 from tests.faults.every.restored import RESTORED
+from tests.faults.every.roots import ROOTS
 from tests.faults.every.wires import WIRES
 from tests.faults.fault import Fault, both
 
 _KILLS: Final = tuple(fault for fault in CRASHES if fault.name.endswith(":kill"))
 _OTHER_CRASHES: Final = tuple(fault for fault in CRASHES if fault not in _KILLS)
 
-SINGLE: Final = (*RESTORED, *_KILLS, *WIRES, *POSTGRES, *KAFKA, *OTHERS, *REPLAY, *_OTHER_CRASHES)
+SINGLE: Final = (
+    *RESTORED,
+    *_KILLS,
+    *ROOTS,
+    *WIRES,
+    *POSTGRES,
+    *KAFKA,
+    *RESTARTS,
+    *OTHERS,
+    *REPLAY,
+    *_OTHER_CRASHES,
+)
 
 _PAIRS: Final = 5
 _AT_ONCE: Final = (

@@ -190,7 +190,9 @@ def compared(
 
 def test_a_delivery_that_is_wrongly_in_quarantine_or_not_in_it_is_found() -> None:
     assert kinds(quarantined("main", {1, 2}, {2, 3})) == ["wrong state", "wrong state"]
-    assert kinds(parked({ROOT: "it raises"})) == ["wrong state"]
+    assert kinds(parked(frozenset(), {ROOT: "it raises"})) == ["wrong state"]
+    assert kinds(parked(frozenset({ROOT}), {})) == ["wrong state"]
+    assert kinds(parked(frozenset({ROOT}), {ROOT: "it is too large"})) == []
 
 
 # 6: the events.
