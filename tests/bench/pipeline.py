@@ -46,11 +46,12 @@ def requests(first: int = 0) -> Iterator[bytes]:
     while True:
         for minute, word in enumerate(WORDS):
             for number in range(first, first + 500):
-                yield _request(number, word, minute - (minute > 1))
+                yield request(number, word, minute - (minute > 1))
         first += 500
 
 
-def _request(number: int, word: str, minute: int) -> bytes:
+def request(number: int, word: str, minute: int) -> bytes:
+    """What a sender sends of payment `number`: its word, and the minute in which it changed."""
     body = (
         b'{"id":"pay_%012d","type":"PAYMENT","status":"%s","amount":15990,"currency":"BRL",'
         b'"external_id":"LJ-%d","created_at":"2025-11-03T13:00:00Z","updated_at":"2025-11-03T13:%02d:10Z",'
