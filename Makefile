@@ -93,7 +93,8 @@ compose: ## write the settings and random secrets that compose.yaml mounts, wher
 	    barte_token admin_signing_key admin_token gen_token aprovei_token; do new $$name $$(random); done; \
 	new database_url postgresql://recibo:$$(< $(SECRETS)/service_password)@postgres/recibo; \
 	new migration_database_url postgresql://recibo_owner:$$(< $(SECRETS)/owner_password)@postgres/recibo
-	@[ -e compose/recibo.toml ] || sed -E '/^ *#/!s#"env:(\w+)"#"file:/run/secrets/\L\1"#g' recibo.example.toml > compose/recibo.toml
+	@[ -e compose/recibo.toml ] || sed -E -e '/^ *#/!s#"env:(\w+)"#"file:/run/secrets/\L\1"#g' \
+	    -e 's/^replicas = 3 /replicas = 1 /' recibo.example.toml > compose/recibo.toml
 
 clean: ## remove all that was fetched, built or cached here
 	rm -rf .venv .venv-spark .local .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

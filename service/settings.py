@@ -33,6 +33,8 @@ _BODY_BYTES_MAX: Final = 1_048_576
 _STATE_BYTES_MAX: Final = 1_900_000
 """Beyond it a record of it would not fit Kafka's 2 MiB."""
 _PORT_MAX: Final = 65_535
+_REPLICAS_MAX: Final = 32_767
+"""As many as Kafka's requests have room for."""
 _NAME: Final = r"[a-z0-9][a-z0-9_-]{0,39}"
 _NAME_TAKES: Final = "1 to 40 of a-z, 0-9, _ and -, beginning with a letter or digit"
 
@@ -54,6 +56,8 @@ class KafkaSettings:
     bootstrap: str
     topic_prefix: str = ""
     """Before every topic, group and transactional id."""
+    replicas: int = 3
+    """Brokers that each topic is on. All but one must have a record before it is acknowledged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +178,7 @@ def load(environ: Mapping[str, str], config: Path) -> Settings:
     settings = Settings(
         log_name=LOG_NAME,
         database=_database(environment, root.table("database")),
-        kafka=_kafka(environment),
+        kafka=_kafka(environment, root.table("kafka")),
         sources=_sources(root, environment.secrets),
         reading=_reading(root.table("fold"), environment.secrets),
         ingress=_ingress(environment, root.table("ingress")),
@@ -264,7 +268,9 @@ def _database(environment: _Environment, table: Declaration) -> DatabaseSettings
     return DatabaseSettings(url=url, migration_url=migration_url, pool_size_max=pool_size_max)
 
 
-def _kafka(environment: _Environment) -> KafkaSettings:
+def _kafka(environment: _Environment, table: Declaration) -> KafkaSettings:
+    replicas = table.integer("replicas", KafkaSettings.replicas, at_most=_REPLICAS_MAX)
+    table.refuse_unknown()
     return KafkaSettings(
         bootstrap=environment.matching(
             "RECIBO_KAFKA_BOOTSTRAP",
@@ -275,6 +281,7 @@ def _kafka(environment: _Environment) -> KafkaSettings:
         topic_prefix=environment.matching(
             "RECIBO_TOPIC_PREFIX", "", r"[A-Za-z0-9._-]{0,64}", "at most 64 of A-Z, a-z, 0-9, ., _ and -"
         ),
+        replicas=replicas,
     )
 
 

@@ -89,6 +89,11 @@ INGRESS_LOG_AWAY: Final = Gauge(
     "1 while deliveries go to webhooks.spill instead of the log. Rises: Postgres is away or too slow; "
     "nothing is lost, mend Postgres.",
 )
+INGRESS_SPILL_AWAY: Final = Gauge(
+    "recibo_ingress_spill_away",
+    "1 while webhooks.spill could not take deliveries: Kafka is away, or the topic is missing or wrong. "
+    "Rises: nothing is refused while the log is there; mend Kafka, or the topic, before both are away.",
+)
 INGRESS_SPILLED: Final = Counter(
     "recibo_ingress_spilled_total",
     "Deliveries written to webhooks.spill. Rises while Postgres is away; the drain brings them into the log.",

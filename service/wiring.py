@@ -15,7 +15,7 @@ from service.eventlog.deliveries import DeliveryLog
 from service.ingress import app, server
 from service.ingress.batch import GroupCommit
 from service.ingress.lifeboat import Lifeboat
-from service.kafka import administration
+from service.kafka import administration, topics
 from service.postgres import Pool, pool
 from service.projector.member_name import MemberName
 from service.projector.projector import Projector
@@ -47,7 +47,7 @@ _SPILL_WAITED_FOR_S: Final = 1.0
 
 @asynccontextmanager
 async def ingress(settings: Settings) -> AsyncIterator[Sequence[Role]]:
-    """HTTP → log, or spill. Starts without either server, and stops if the topics turn out wrong."""
+    """HTTP → log, or spill. Starts without either server, and goes on to the log without a usable spill."""
     timeout_s = settings.ingress.append_timeout_s
     async with _pool(settings, "ingress", statement_timeout_s=_SERVER_GIVES_UP_AT * timeout_s) as opened:
         log = DeliveryLog(opened, timeout_s=timeout_s)
@@ -56,7 +56,6 @@ async def ingress(settings: Settings) -> AsyncIterator[Sequence[Role]]:
         )
         lifeboat = Lifeboat(append=log.append, probe=log.probe, spill=spill, log_name=settings.log_name)
         batch = GroupCommit(lifeboat.keep, settings.ingress)
-        waiting = Waiting("topics")
 
         def health() -> Mapping[str, object]:
             return {**batch.health(), **lifeboat.health(), **spill.health()}
@@ -81,15 +80,10 @@ async def ingress(settings: Settings) -> AsyncIterator[Sequence[Role]]:
             # Until the last delivery is answered: what is under way at SIGTERM may still need it.
             await spill.run(answered)
 
-        async def watch_topics(stopping: asyncio.Event) -> None:
-            await _right_topics(settings, stopping, waiting)
-            await stopping.wait()
-
         yield [
             Role(name="ingress", run=run, health=health),
             Role(name="spill", run=run_spill, health=spill.health),
             Role(name="lifeboat", run=lifeboat.run, health=lifeboat.health),
-            Role(name="topics", run=watch_topics, health=waiting.details),
         ]
 
 
@@ -107,7 +101,7 @@ async def drain(settings: Settings) -> AsyncIterator[Sequence[Role]]:
         )
 
         async def run(stopping: asyncio.Event) -> None:
-            await _right_topics(settings, stopping, waiting)
+            await _right_topics(settings, (topics.SPILL,), stopping, waiting)
             await drainer.run(stopping)
 
         def health() -> Mapping[str, object]:
@@ -140,7 +134,7 @@ def _relay_role(settings: Settings, stream: Stream) -> Role:
     )
 
     async def run(stopping: asyncio.Event) -> None:
-        await _right_topics(settings, stopping, one.waiting)
+        await _right_topics(settings, (*stream.topics, topics.CHECKPOINT), stopping, one.waiting)
         await one.run(stopping)
 
     def health() -> Mapping[str, object]:
@@ -171,7 +165,7 @@ async def projector(settings: Settings) -> AsyncIterator[Sequence[Role]]:
         )
 
         async def run(stopping: asyncio.Event) -> None:
-            await _right_topics(settings, stopping, folding.waiting)
+            await _right_topics(settings, (topics.RAW, topics.CHECKPOINT), stopping, folding.waiting)
             await folding.run(stopping)
 
         def health() -> Mapping[str, object]:
@@ -222,8 +216,11 @@ def _pool(
     )
 
 
-async def _right_topics(settings: Settings, stopping: asyncio.Event, waiting: Waiting) -> None:
-    await administration.await_right(settings.kafka.bootstrap, settings.kafka.topic_prefix, stopping, waiting)
+async def _right_topics(
+    settings: Settings, names: Sequence[str], stopping: asyncio.Event, waiting: Waiting
+) -> None:
+    kafka = settings.kafka
+    await administration.await_right(kafka.bootstrap, kafka.topic_prefix, names, stopping, waiting)
 
 
 def _folder(settings: Settings) -> Folder:

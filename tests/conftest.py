@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from service import telemetry
-from service.kafka import administration
 from service.localstack import LOCAL, Stack, running
 from tests.brokers import java_options
-from tests.servers import Kafka, fresh_database, fresh_prefix
+from tests.servers import Kafka, fresh_database, fresh_topics
 
 # Spark has an environment of its own: `make test-spark`.
 collect_ignore = [] if find_spec("pyspark") else ["spark"]
@@ -64,9 +63,7 @@ async def database_url(stack: Stack) -> AsyncIterator[str]:
 @pytest.fixture
 async def kafka(stack: Stack) -> Kafka:
     """All topics, under a prefix that only this test uses."""
-    prefix = fresh_prefix()
-    await administration.create(stack.kafka_bootstrap, prefix)
-    return Kafka(bootstrap=stack.kafka_bootstrap, prefix=prefix)
+    return await fresh_topics(stack.kafka_bootstrap)
 
 
 def _remove_folders_of_ended_runs() -> None:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 
 from service import migrations
+from service.kafka import administration
 
 _TEMPLATE = "recibo_template"
 
@@ -82,6 +83,13 @@ async def restore_older(database_url: str, up_to: int) -> None:
     await owner.execute("delete from delivery_log where position > $1", up_to)
     await owner.execute("update log_head set last_position = $1 where log = 'deliveries'", up_to)
     await owner.close()
+
+
+async def fresh_topics(bootstrap: str) -> Kafka:
+    """All topics, on one broker, under a prefix that nobody else uses."""
+    kafka = Kafka(bootstrap=bootstrap, prefix=fresh_prefix())
+    await administration.create(kafka.bootstrap, kafka.prefix, replicas=1)
+    return kafka
 
 
 def fresh_prefix() -> str:

@@ -120,7 +120,9 @@ def _write_private(path: Path, text: str) -> None:
 async def _fill(loaded: Settings, *, own_database: bool) -> None:
     await asyncio.gather(
         migrations.migrate(loaded.database.migration_url),
-        administration.create(loaded.kafka.bootstrap, loaded.kafka.topic_prefix),
+        administration.create(
+            loaded.kafka.bootstrap, loaded.kafka.topic_prefix, replicas=loaded.kafka.replicas
+        ),
     )
     if not own_database:
         await _insist_on_empty(loaded.database.url)

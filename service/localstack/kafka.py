@@ -50,8 +50,6 @@ _SETTINGS = {
     "log.cleaner.dedupe.buffer.size": "16777216",
     # An abandoned transaction holds readers back for its own timeout, not for ten seconds more.
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
-    # A body of exactly 1 MiB with its headers passes.
-    "message.max.bytes": "2097152",
 }
 
 

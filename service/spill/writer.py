@@ -14,16 +14,21 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from projections.delivery import PARTITIONS
-from service.errors import OutcomeUnknownError, TransientError
+from service import telemetry
+from service.errors import OutcomeUnknownError, ReciboError, TransientError
 from service.eventlog.deliveries import NewDelivery
 from service.kafka import topics
+from service.kafka.heartbeat import TopicUnusableError, beat
 from service.kafka.producer import idempotent_producer
 from service.spill import wire
 from service.waiting import Waiting, either
+
+logger = structlog.get_logger()
 
 SEND_S_MAX: Final = 3.0
 """For one batch to be confirmed."""
@@ -51,8 +56,11 @@ class SpillWriter:
         self._in_doubt: asyncio.Task[list[Spilled]] | None = None
         self._doubted = asyncio.Event()
         self._waiting = Waiting("spill")
+        self._reason: str | None = None
+        """Why nothing can be spilled, as far as is known."""
         self.tried = asyncio.Event()
         """Set once it is known whether Kafka was there at the start."""
+        telemetry.INGRESS_SPILL_AWAY.set(1)
 
     @property
     def away(self) -> bool:
@@ -60,8 +68,9 @@ class SpillWriter:
         return self._producer is None
 
     def health(self) -> Mapping[str, object]:
-        """Whether a batch would be taken, as far as is known."""
-        return {"spill": "away" if self.away else "ok", **self._waiting.details()}
+        """Whether a batch would be taken, as far as is known, and if not, why."""
+        reason = {"reason": self._reason} if self.away and self._reason else {}
+        return {"spill": "away" if self.away else "ok", **reason, **self._waiting.details()}
 
     async def write(self, rows: Sequence[NewDelivery]) -> Sequence[Spilled]:
         """Where each of `rows` is, once all are on disk.
@@ -77,9 +86,9 @@ class SpillWriter:
             async with asyncio.timeout(SEND_S_MAX):
                 return await asyncio.shield(sending)
         except Exception as error:
-            self._producer = None
             self._in_doubt = sending
             self._doubted.set()
+            self._leave("a batch is not confirmed")
             raise OutcomeUnknownError(
                 f"Kafka did not confirm the spill ({type(error).__name__})", store="kafka"
             ) from error
@@ -89,20 +98,36 @@ class SpillWriter:
         while not stopping.is_set():
             try:
                 async with idempotent_producer(self._bootstrap) as producer:
+                    # First of all: whoever asks a producer for a topic asks for it by name, again and again.
+                    await beat(producer.client, self._topic, partitions=PARTITIONS)
                     await producer.partitions_for(self._topic)
                     self._ready(producer)
                     await self._until_useless(producer, stopping)
             except Exception as error:  # noqa: BLE001
                 # Whatever aiokafka calls it: the next producer begins anew, with an identity of its own.
-                self._producer = None
+                self._tell_unusable(error)
+                self._leave(str(error) if isinstance(error, ReciboError) else type(error).__name__)
                 self.tried.set()
                 await self._waiting.after(error, stopping)
-        self._producer = None
+        self._leave("the ingress stops")
 
     def _ready(self, producer: AIOKafkaProducer) -> None:
         self._waiting.over()
         self._producer = producer
+        self._reason = None
+        telemetry.INGRESS_SPILL_AWAY.set(0)
         self.tried.set()
+
+    def _leave(self, reason: str) -> None:
+        """Refuse every batch from now on."""
+        self._producer = None
+        self._reason = reason
+        telemetry.INGRESS_SPILL_AWAY.set(1)
+
+    def _tell_unusable(self, error: Exception) -> None:
+        # Once, and not at each try: deliveries go on to the log, and nothing ends because of a topic.
+        if isinstance(error, TopicUnusableError) and str(error) != self._reason:
+            logger.error("ingress.spill_unusable", detail=str(error))
 
     async def _until_useless(self, producer: AIOKafkaProducer, stopping: asyncio.Event) -> None:
         while True:

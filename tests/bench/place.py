@@ -14,9 +14,8 @@ from typing import IO
 import orjson
 import uvloop
 
-from service.kafka import administration
 from service.localstack import LOCAL, Stack, running
-from tests.servers import fresh_database, fresh_prefix
+from tests.servers import fresh_database, fresh_topics
 
 KEY = "a secret of the benchmark"
 """In the environment as BENCH_KEY."""
@@ -32,8 +31,7 @@ def run(config: str, measure: Callable[[Environment], Awaitable[None]]) -> None:
 
 async def _run(servers: Stack, config: str, measure: Callable[[Environment], Awaitable[None]]) -> None:
     async with fresh_database(servers.database_url) as url:
-        prefix = fresh_prefix()
-        await administration.create(servers.kafka_bootstrap, prefix)
+        kafka = await fresh_topics(servers.kafka_bootstrap)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "recibo.toml"
             path.write_text(config)
@@ -44,7 +42,7 @@ async def _run(servers: Stack, config: str, measure: Callable[[Environment], Awa
                     "RECIBO_CONFIG": str(path),
                     "RECIBO_DATABASE_URL": url,
                     "RECIBO_KAFKA_BOOTSTRAP": servers.kafka_bootstrap,
-                    "RECIBO_TOPIC_PREFIX": prefix,
+                    "RECIBO_TOPIC_PREFIX": kafka.prefix,
                 }
             )
 

@@ -16,14 +16,14 @@ from typing import Final
 import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 
-from service.kafka import administration, topics
+from service.kafka import topics
 from service.runtime import EXIT_STOPPED
 from tests.checker.check import check
 from tests.checker.report import Report
 from tests.faults.fault import Fault, NotHere
 from tests.faults.scene import PAYER_KEY, Scene
 from tests.faults.stage import Stage
-from tests.servers import Kafka, fresh_prefix, new_database
+from tests.servers import Kafka, fresh_topics, new_database
 
 SHORT: Final = 0.25
 """Of a fault's duration, in the short choice."""
@@ -167,8 +167,7 @@ class _Play:
 @asynccontextmanager
 async def _surroundings(stage: Stage) -> AsyncIterator[tuple[str, Kafka]]:
     """A database and topics of the run's own."""
-    kafka = Kafka(bootstrap=stage.servers.bootstrap, prefix=fresh_prefix())
-    await administration.create(kafka.bootstrap, kafka.prefix)
+    kafka = await fresh_topics(stage.servers.bootstrap)
     database_url = await new_database(stage.servers.database_url)
     try:
         yield database_url, kafka

@@ -41,6 +41,8 @@ provider = "aprovei"
 checks = [{{ kind = "url_token", secrets = ["env:FAULTS_TOKEN"] }}]
 [fold]
 payer_key = "env:FAULTS_PAYER_KEY"
+[kafka]
+replicas = 1
 {PATIENCE}"""
 
 

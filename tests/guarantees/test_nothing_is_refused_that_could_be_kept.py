@@ -20,13 +20,13 @@ from aiokafka import TopicPartition
 from projections.delivery import PARTITIONS
 from service.errors import TransientError
 from service.eventlog.deliveries import NewDelivery
-from service.kafka import administration, topics
+from service.kafka import topics
 from service.kafka.consumer import reader
 from service.spill.writer import SpillWriter
 from tests.deliveries import new_delivery
 from tests.outages import Answer, Servers, assert_kept, frozen, health, lines, load, servers
 from tests.roles import Process, resident_mb, role
-from tests.servers import Kafka, eventually, fresh_prefix, new_database
+from tests.servers import Kafka, eventually, fresh_prefix, fresh_topics, new_database
 
 SWITCHED_WITHIN_S = 2.0
 ROUNDS = 5
@@ -54,9 +54,7 @@ async def database_url(own: Servers) -> str:
 @pytest.fixture
 async def kafka(own: Servers) -> Kafka:
     await own.give_back_kafka()
-    prefix = fresh_prefix()
-    await administration.create(own.bootstrap, prefix)
-    kafka = Kafka(bootstrap=own.bootstrap, prefix=prefix)
+    kafka = await fresh_topics(own.bootstrap)
     await warm(kafka)
     return kafka
 

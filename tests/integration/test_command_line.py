@@ -9,6 +9,8 @@ from pathlib import Path
 import asyncpg
 import orjson
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from service.eventlog.deliveries import append_batch
 from service.kafka.topics import TOPICS
@@ -16,9 +18,9 @@ from service.postgres import connect
 from tests.deliveries import admin_payment, new_delivery
 from tests.projectors import ends, fold_up_to, projector_of
 from tests.relays import drain, relay_of
-from tests.servers import Kafka, database_named
+from tests.servers import Kafka, database_named, eventually
 
-CONFIG = '[sources.shop]\nprovider = "admin"\nchecks = "none"\n'
+CONFIG = '[sources.shop]\nprovider = "admin"\nchecks = "none"\n[kafka]\nreplicas = 1\n'
 NOWHERE = "postgresql://recibo@127.0.0.1:1/recibo"
 
 
@@ -154,6 +156,53 @@ async def test_before_the_first_migration_and_topics_status_says_what_to_run(
     assert made[1].out.splitlines() == [f"created no.{topic.name}" for topic in TOPICS]
     assert orjson.loads(after.out)["settled"] is True
     assert [ended.out for ended in again] == ["the schema is up to date\n", "all topics are there\n"]
+
+
+async def test_topics_says_what_differs_with_code_3_and_alters_it_when_told_to(
+    recibo: CommandLine, kafka: Kafka
+) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    spill = ConfigResource(
+        ConfigResourceType.TOPIC, f"{kafka.prefix}webhooks.spill", {"retention.ms": "1", "segment.ms": "9000"}
+    )
+    await admin.alter_configs([spill])
+    await admin.close()
+
+    async def told() -> bool:
+        ended = await recibo("topics")
+        # Kafka shows all of it at once, a moment later.
+        return ended.code == 3 and f"{kafka.prefix}webhooks.spill: retention.ms is 1, wanted is" in ended.out
+
+    await eventually(told, what="the difference is told")
+    ended = await recibo("topics")
+    applied = await recibo("topics", "--apply")
+    again = await recibo("topics")
+
+    (line,) = ended.told
+    assert "recibo topics --apply" in line
+    assert [one.split(" is ")[0].removeprefix(kafka.prefix) for one in ended.out.splitlines()] == [
+        "webhooks.spill: flush.messages",
+        "webhooks.spill: max.message.bytes",
+        "webhooks.spill: message.timestamp.after.max.ms",
+        "webhooks.spill: message.timestamp.type",
+        "webhooks.spill: retention.ms",
+    ]
+    assert (applied.code, len(applied.out.splitlines()), applied.told) == (0, 5, [])
+    assert f"altered {kafka.prefix}webhooks.spill: retention.ms = -1\n" in applied.out
+    assert (again.code, again.out) == (0, "all topics are there\n")
+
+
+async def test_with_fewer_brokers_than_replicas_topics_says_what_to_set(
+    recibo: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "recibo.toml").write_text(CONFIG.replace("replicas = 1", "replicas = 2"))
+
+    ended = await recibo("topics", RECIBO_TOPIC_PREFIX="none.")
+
+    (line,) = ended.told
+    assert (ended.code, ended.out) == (1, "")
+    assert "on 2 brokers, and 1 of Kafka's work" in line and "replicas under [kafka]" in line
 
 
 async def test_what_cannot_be_decided_or_retried_is_an_error_with_code_5_and_appends_nothing(

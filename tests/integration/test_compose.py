@@ -109,6 +109,8 @@ def test_make_compose_writes_every_file_that_it_mounts(compose: dict[str, Any], 
     settings = (tmp_path / "compose/recibo.toml").read_text()
     asked = set(re.findall(r"/run/secrets/(\w+)", re.sub(r"(?m)^ *#.*", "", settings)))
     assert tomllib.loads(settings)["sources"]
+    # One broker is all that there is.
+    assert tomllib.loads(settings)["kafka"]["replicas"] == 1
     assert asked <= set(compose["services"]["ingress"]["secrets"])
 
 

@@ -56,6 +56,7 @@ def test_the_example_is_valid_and_its_tables_hold_the_defaults() -> None:
     settings = load({**ENVIRON, **dict.fromkeys(names, SECRET)}, example)
 
     assert sorted(settings.sources) == ["admin-shop", "aprovei-shop", "barte-shop", "gen-shop"]
+    assert settings.kafka.replicas == type(settings.kafka).replicas == 3
     assert settings.ingress == type(settings.ingress)()
     assert settings.relay == type(settings.relay)()
     assert settings.projector == type(settings.projector)()
