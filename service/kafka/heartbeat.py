@@ -10,7 +10,7 @@ import asyncio
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import UnknownTopicOrPartitionError, for_code
+from aiokafka.errors import LeaderNotAvailableError, UnknownTopicOrPartitionError, for_code
 from aiokafka.protocol.metadata import MetadataRequest
 
 from service.errors import InvariantError, TransientError
@@ -42,3 +42,5 @@ async def beat(client: AIOKafkaClient, name: str, *, partitions: int) -> None:
             refuse_wrong(name, described, partitions=partitions)
         except (TransientError, InvariantError) as error:
             raise TopicUnusableError(str(error), store="kafka") from error
+        if any(partition["leader"] < 0 for partition in described["partitions"]):
+            raise LeaderNotAvailableError(name)

@@ -7,11 +7,15 @@ answered; their senders repeat them.
 A send that is not confirmed in time is in doubt, and Kafka away: every further batch is refused at once.
 aiokafka goes on trying with the one in doubt, for ever; when it has got through, Kafka is back. So what
 waits here is never more than one batch.
+
+While the log takes everything nothing is sent here, so a heartbeat asks instead: a Kafka that went away, or a
+topic that went wrong, is known before the log is away too. A write that is under way answers for itself.
 """
 
 import asyncio
 import itertools
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import structlog
@@ -32,6 +36,12 @@ logger = structlog.get_logger()
 
 SEND_S_MAX: Final = 3.0
 """For one batch to be confirmed."""
+
+_HEARTBEAT_S: Final = 1.0
+"""Between the requests by which an idle writer knows of its brokers: one to each, as small as there are."""
+
+_AWAY_S_MAX: Final = 1.0
+"""Between looks at a Kafka that is away: one that is back is used again within two seconds."""
 
 _DOUBT_S_MAX: Final = 30.0
 """A batch may be in doubt that long before another producer takes over."""
@@ -55,7 +65,8 @@ class SpillWriter:
         self._producer: AIOKafkaProducer | None = None
         self._in_doubt: asyncio.Task[list[Spilled]] | None = None
         self._doubted = asyncio.Event()
-        self._waiting = Waiting("spill")
+        self._writing = False
+        self._waiting = Waiting("spill", longest_s=_AWAY_S_MAX)
         self._reason: str | None = None
         """Why nothing can be spilled, as far as is known."""
         self.tried = asyncio.Event()
@@ -82,6 +93,7 @@ class SpillWriter:
         if producer is None:
             raise TransientError("Kafka is away", store="kafka")
         sending = asyncio.create_task(self._send(producer, rows))
+        self._writing = True
         try:
             async with asyncio.timeout(SEND_S_MAX):
                 return await asyncio.shield(sending)
@@ -92,6 +104,8 @@ class SpillWriter:
             raise OutcomeUnknownError(
                 f"Kafka did not confirm the spill ({type(error).__name__})", store="kafka"
             ) from error
+        finally:
+            self._writing = False
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Keep a connected producer ready until `stopping` is set, which is when no row comes any more."""
@@ -105,8 +119,7 @@ class SpillWriter:
                     await self._until_useless(producer, stopping)
             except Exception as error:  # noqa: BLE001
                 # Whatever aiokafka calls it: the next producer begins anew, with an identity of its own.
-                self._tell_unusable(error)
-                self._leave(str(error) if isinstance(error, ReciboError) else type(error).__name__)
+                self._away(error)
                 self.tried.set()
                 await self._waiting.after(error, stopping)
         self._leave("the ingress stops")
@@ -124,20 +137,37 @@ class SpillWriter:
         self._reason = reason
         telemetry.INGRESS_SPILL_AWAY.set(1)
 
-    def _tell_unusable(self, error: Exception) -> None:
+    def _away(self, error: Exception) -> None:
+        reason = str(error) if isinstance(error, ReciboError) else type(error).__name__
         # Once, and not at each try: deliveries go on to the log, and nothing ends because of a topic.
-        if isinstance(error, TopicUnusableError) and str(error) != self._reason:
-            logger.error("ingress.spill_unusable", detail=str(error))
+        if isinstance(error, TopicUnusableError) and reason != self._reason:
+            logger.error("ingress.spill_unusable", detail=reason)
+        self._leave(reason)
 
     async def _until_useless(self, producer: AIOKafkaProducer, stopping: asyncio.Event) -> None:
         while True:
-            await either(self._doubted, stopping)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_HEARTBEAT_S):
+                    await either(self._doubted, stopping)
             if stopping.is_set():
                 return
-            self._doubted.clear()
-            assert self._in_doubt is not None
-            await self._resolved(self._in_doubt, stopping)
-            self._ready(producer)
+            if self._doubted.is_set():
+                self._doubted.clear()
+                assert self._in_doubt is not None
+                await self._resolved(self._in_doubt, stopping)
+                self._ready(producer)
+            elif not self._writing:
+                await self._beat(producer)
+
+    async def _beat(self, producer: AIOKafkaProducer) -> None:
+        """Return if Kafka would take a batch. Raises why not, and every batch is refused by then."""
+        try:
+            await beat(producer.client, self._topic, partitions=PARTITIONS)
+        except Exception as error:
+            # A batch that was sent meanwhile is confirmed or in doubt by itself, and soon.
+            if not self._writing and not self._doubted.is_set():
+                self._away(error)
+                raise
 
     async def _resolved(self, sending: "asyncio.Task[list[Spilled]]", stopping: asyncio.Event) -> None:
         """Return once the batch in doubt is there after all. Raises why it, and the producer, are lost."""

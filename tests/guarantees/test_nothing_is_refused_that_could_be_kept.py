@@ -18,10 +18,11 @@ import pytest
 from aiokafka import TopicPartition
 
 from projections.delivery import PARTITIONS
-from service.errors import TransientError
+from service.errors import OutcomeUnknownError, TransientError
 from service.eventlog.deliveries import NewDelivery
 from service.kafka import topics
 from service.kafka.consumer import reader
+from service.spill import writer
 from service.spill.writer import SpillWriter
 from tests.deliveries import new_delivery
 from tests.outages import Answer, Servers, assert_kept, frozen, health, lines, load, servers
@@ -164,6 +165,90 @@ async def test_with_both_down_senders_are_told_at_once_and_either_one_back_suffi
     print(f"both down: {ledger.statuses()}, a refusal took at most {slowest:.3f} s")  # noqa: T201
     await assert_kept(database_url, ledger, ingress)
     assert slowest < 0.5
+
+
+@asynccontextmanager
+async def kafka_killed(own: Servers) -> AsyncIterator[None]:
+    await asyncio.to_thread(own.kafka.kill)
+    yield
+    await own.give_back_kafka()
+
+
+@asynccontextmanager
+async def kafka_frozen(own: Servers) -> AsyncIterator[None]:
+    assert own.kafka._child is not None
+    with frozen(own.kafka._child.pid):
+        yield
+
+
+@pytest.mark.parametrize("fault", [kafka_killed, kafka_frozen], ids=lambda f: f.__name__)
+async def test_a_kafka_that_goes_away_under_a_healthy_log_is_known_before_it_is_needed(
+    own: Servers,
+    database_url: str,
+    kafka: Kafka,
+    tmp_path: Path,
+    fault: Callable[[Servers], AbstractAsyncContextManager[None]],
+) -> None:
+    async with role("ingress", database_url, kafka, tmp_path) as ingress, load(ingress.port) as ledger:
+        await ledger.answered(in_log, count=100)
+        await eventually(lambda: reports(ingress, spill="ok"), what="the spill is ready")
+        async with fault(own):
+            await eventually(lambda: reports(ingress, spill="away"), what="it is known", timeout_s=8)
+            await ledger.answered(in_log, count=100)
+            async with killed(own, database_url):
+                await ledger.answered(refused, count=300)
+            await ledger.answered(in_log, count=100)
+        # A broker that has just started leads its partitions a moment later.
+        await warm(kafka)
+        await eventually(lambda: reports(ingress, spill="ok"), what="the spill is back", timeout_s=60)
+        await ledger.answered(in_log, count=100)
+        async with killed(own, database_url):
+            await ledger.answered(in_spill, count=100)
+        await ledger.answered(in_log, count=100)
+
+    async with role("drain", database_url, kafka, tmp_path):
+        await drained(database_url, kafka)
+    slowest = max(answer.took_s for answer in ledger.answers if refused(answer))
+    doubts = [line for line in lines(ingress, "ingress.outcome_unknown") if line["store"] == "spill"]
+    told = [line["event"] for line in lines(ingress, "store.away", "store.back") if line["role"] == "spill"]
+    print(f"{fault.__name__}: {ledger.statuses()}, a refusal took at most {slowest:.3f} s")  # noqa: T201
+    await assert_kept(database_url, ledger, ingress)
+    assert slowest < 2.0
+    assert doubts == []
+    assert told[:2] == ["store.away", "store.back"]
+    assert all(one != next_ for one, next_ in itertools.pairwise(told)), "told at each try"
+
+
+async def test_a_batch_that_a_dying_kafka_leaves_in_doubt_is_there_once_whatever_the_heartbeat_says(
+    own: Servers, database_url: str, kafka: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One is under way at any moment, so one is when Kafka freezes.
+    monkeypatch.setattr(writer, "_HEARTBEAT_S", 0.001)
+    beating = SpillWriter(bootstrap=kafka.bootstrap, prefix=kafka.prefix, log="main")
+    stopping = asyncio.Event()
+    running = asyncio.create_task(beating.run(stopping))
+    await beating.tried.wait()
+    await beating.write([new_delivery(b"before")])
+    assert own.kafka._child is not None
+    pid = own.kafka._child.pid
+
+    with frozen(pid):
+        await eventually(lambda: stands_still(pid), what="no thread of Kafka's runs any more")
+        with pytest.raises(OutcomeUnknownError):
+            await beating.write([new_delivery(b"in doubt")])
+        with pytest.raises(TransientError, match="Kafka is away"):
+            await beating.write([new_delivery(b"refused")])
+
+    async def is_back() -> bool:
+        return not beating.away
+
+    await eventually(is_back, what="the spill is back")
+    await beating.write([new_delivery(b"after")])
+    stopping.set()
+    await running
+    async with role("drain", database_url, kafka, tmp_path):
+        await drained(database_url, kafka)
+    assert await bodies(database_url) == [b"after", b"before", b"in doubt"]
 
 
 async def test_with_both_down_large_deliveries_are_refused_without_being_held(tmp_path: Path) -> None:
@@ -386,6 +471,15 @@ async def reports(ingress: Process, **details: str) -> bool:
     return details.items() <= (await health(ingress)).items()
 
 
+async def stands_still(pid: int) -> bool:
+    return set(thread_states(pid)) == {"T"}
+
+
+def thread_states(pid: int) -> Iterator[str]:
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        yield stat.read_text().rpartition(")")[2].split()[0]
+
+
 async def listens(ingress: Process) -> bool:
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", ingress.port)
@@ -396,13 +490,13 @@ async def listens(ingress: Process) -> bool:
 
 
 async def spill(kafka: Kafka, *batches: Sequence[NewDelivery], log: str = "main") -> None:
-    writer = SpillWriter(bootstrap=kafka.bootstrap, prefix=kafka.prefix, log=log)
+    spilling = SpillWriter(bootstrap=kafka.bootstrap, prefix=kafka.prefix, log=log)
     stopping = asyncio.Event()
-    running = asyncio.create_task(writer.run(stopping))
-    await writer.tried.wait()
+    running = asyncio.create_task(spilling.run(stopping))
+    await spilling.tried.wait()
     try:
         for batch in batches:
-            await writer.write(batch)
+            await spilling.write(batch)
     finally:
         stopping.set()
         await running

@@ -190,8 +190,8 @@ async def test_no_role_creates_a_topic_where_brokers_create_what_they_are_asked_
         async with admin(kafka) as client:
             await client.delete_topics([kafka.prefix + topic.name for topic in TOPICS])
         await _post(roles["ingress"])
-        for name in ("relay", "projector", "drain"):
-            await eventually(partial(waits, roles[name]), what="each misses its topics", timeout_s=120)
+        for process in roles.values():
+            await eventually(partial(waits, process), what="each misses its topics", timeout_s=120)
         assert await ours(kafka) == set()
 
     assert stored == 200
