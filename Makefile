@@ -93,7 +93,7 @@ compose: ## write the settings and random secrets that compose.yaml mounts, wher
 	    barte_token admin_signing_key admin_token gen_token aprovei_token; do new $$name $$(random); done; \
 	new database_url postgresql://recibo:$$(< $(SECRETS)/service_password)@postgres/recibo; \
 	new migration_database_url postgresql://recibo_owner:$$(< $(SECRETS)/owner_password)@postgres/recibo
-	@[ -e compose/recibo.toml ] || sed -E -e '/^ *#/!s#"env:(\w+)"#"file:/run/secrets/\L\1"#g' \
+	@[ -e compose/recibo.toml ] || sed -E -e 's/^# (payer_key = )/\1/' -e '/^ *#/!s#"env:(\w+)"#"file:/run/secrets/\L\1"#g' \
 	    -e 's/^replicas = 3 /replicas = 1 /' recibo.example.toml > compose/recibo.toml
 
 clean: ## remove all that was fetched, built or cached here

@@ -24,6 +24,7 @@ from statistics import median
 
 from service import settings, status
 from service.localstack.ports import free_port
+from service.wiring import ROLES
 from tests.bench import load, place
 from tests.roles import resident_mb
 from tests.servers import eventually
@@ -81,8 +82,13 @@ async def _measure(environment: place.Environment) -> None:
             bare = await _ingest(ports)
         roles = {
             "ingress": ingress,
-            "relay": stack.enter_context(place.role("relay", environment)),
-            "projector": stack.enter_context(place.role("projector", environment)),
+            # Every one: under load an append may take longer than its time limit, and what is spilled then
+            # is never settled without a drain.
+            **{
+                name: stack.enter_context(place.role(name, environment))
+                for name in ROLES
+                if name != "ingress"
+            },
         }
         loaded = settings.load(environment, Path(environment["RECIBO_CONFIG"]))
         await _path(loaded, roles, port=ports["ingest"], rate=bare * SHARE, bare=bare)
@@ -120,6 +126,8 @@ async def _path(
     bare: float,
 ) -> None:
     async def settled() -> bool:
+        ended = {name: process.poll() for name, process in roles.items() if process.poll() is not None}
+        assert not ended, f"no longer running, and with which code: {ended}"
         return (await status.ask(loaded)).settled
 
     # What the first part left is folded first: the minute measures the path, not a backlog.

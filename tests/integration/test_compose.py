@@ -32,6 +32,15 @@ def services(compose: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    """Where `make compose` has been run."""
+    for name in ("Makefile", "recibo.example.toml", "requirements-dev.lock"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    subprocess.run(["make", "--silent", "compose"], cwd=tmp_path, check=True)  # noqa: S607  Whichever make.
+    return tmp_path
+
+
 def test_it_follows_the_compose_specification() -> None:
     checked = subprocess.run(
         [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml"],
@@ -91,6 +100,33 @@ def test_secrets_come_as_files_and_stand_nowhere_else(
                 assert value.removeprefix("/run/secrets/") in service["secrets"]
 
 
+def test_one_service_builds_the_image_and_the_others_take_it_from_there(services: dict[str, Any]) -> None:
+    ours = {name: service for name, service in services.items() if name not in _servers()}
+
+    assert {service["image"] for service in ours.values()} == {"recibo"}
+    assert [name for name, service in services.items() if "build" in service] == ["migrate"]
+    assert {service["pull_policy"] for name, service in ours.items() if name != "migrate"} == {"never"}
+
+
+def test_whatever_secret_a_service_is_given_something_in_it_reads(
+    compose: dict[str, Any], services: dict[str, Any], made: Path
+) -> None:
+    contents = {
+        name: config.get("content") or _without_comments((made / config["file"]).read_text())
+        for name, config in compose["configs"].items()
+    }
+
+    for name, service in services.items():
+        configs = [contents[config["source"]] for config in service.get("configs", ())]
+        read = "\n".join([*configs, *service["environment"].values()])
+        unread = {
+            secret
+            for secret in service.get("secrets", ())
+            if not re.search(rf"/run/secrets/{secret}\b", read)
+        }
+        assert unread == set(), name
+
+
 def test_every_published_port_is_the_machines_own(services: dict[str, Any]) -> None:
     ports = [port for service in services.values() for port in service.get("ports", ())]
 
@@ -98,16 +134,11 @@ def test_every_published_port_is_the_machines_own(services: dict[str, Any]) -> N
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
-def test_make_compose_writes_every_file_that_it_mounts(compose: dict[str, Any], tmp_path: Path) -> None:
-    for name in ("Makefile", "recibo.example.toml", "requirements-dev.lock"):
-        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-
-    subprocess.run(["make", "--silent", "compose"], cwd=tmp_path, check=True)  # noqa: S607  Whichever make.
-
+def test_make_compose_writes_every_file_that_it_mounts(compose: dict[str, Any], made: Path) -> None:
     mounted = [*compose["secrets"].values(), *compose["configs"].values()]
-    assert [one["file"] for one in mounted if "file" in one and not (tmp_path / one["file"]).is_file()] == []
-    settings = (tmp_path / "compose/recibo.toml").read_text()
-    asked = set(re.findall(r"/run/secrets/(\w+)", re.sub(r"(?m)^ *#.*", "", settings)))
+    assert [one["file"] for one in mounted if "file" in one and not (made / one["file"]).is_file()] == []
+    settings = (made / "compose/recibo.toml").read_text()
+    asked = set(re.findall(r"/run/secrets/(\w+)", _without_comments(settings)))
     assert tomllib.loads(settings)["sources"]
     # One broker is all that there is.
     assert tomllib.loads(settings)["kafka"]["replicas"] == 1
@@ -131,6 +162,10 @@ def test_the_images_lock_is_part_of_what_the_tests_ran_with() -> None:
     assert image <= tested
     for name in ("requirements.lock", "requirements-dev.lock"):
         assert not re.search(r"https?://|^-", (ROOT / name).read_text(), re.MULTILINE), name
+
+
+def _without_comments(settings: str) -> str:
+    return re.sub(r"(?m)^ *#.*", "", settings)
 
 
 def _servers() -> set[str]:
