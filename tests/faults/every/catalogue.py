@@ -12,6 +12,7 @@ from tests.faults.every.replay import REPLAY
 from tests.faults.every.restarts import RESTARTS
 from tests.faults.every.restored import RESTORED
 from tests.faults.every.roots import ROOTS
+from tests.faults.every.topics import TOPICS
 from tests.faults.every.wires import WIRES
 from tests.faults.fault import Fault, both
 
@@ -25,6 +26,7 @@ SINGLE: Final = (
     *WIRES,
     *POSTGRES,
     *KAFKA,
+    *TOPICS,
     *RESTARTS,
     *OTHERS,
     *REPLAY,
