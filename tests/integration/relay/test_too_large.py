@@ -34,7 +34,7 @@ async def kafka(stack: Stack, request: pytest.FixtureRequest) -> Kafka:
         await client.create_topics(
             [NewTopic(prefix + topic, 12, 1, topic_configs=configs_of(topic) | {SIZE: str(limit)})]
         )
-    await administration.create(stack.kafka_bootstrap, prefix)
+    await administration.create(stack.kafka_bootstrap, prefix, replicas=1)
     return Kafka(bootstrap=stack.kafka_bootstrap, prefix=prefix)
 
 
