@@ -27,6 +27,7 @@ NAMES: Final = (
     "replay.table_indexed",
     "replay.indexed",
     "replay.caught_up",
+    "replay.positions_held",
     "replay.exchanged",
     "replay.swapped",
     "export.half_written",

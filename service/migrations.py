@@ -12,7 +12,7 @@ from pathlib import Path
 import asyncpg
 
 from service.errors import InvariantError, PermanentError, TransientError
-from service.postgres import reaching, sorted_errors
+from service.postgres import connect_as_owner, sorted_errors
 
 FOLDER = Path(__file__).parent.parent / "migrations"
 
@@ -50,8 +50,7 @@ async def migrate(url: str, folder: Path = FOLDER) -> Sequence[str]:
     Raises TransientError while Postgres is away, InvariantError if an applied file has changed,
     PermanentError if the login may not do it.
     """
-    with sorted_errors(lost=TransientError), reaching("RECIBO_MIGRATION_DATABASE_URL"):
-        connection = await asyncpg.connect(url, timeout=5.0)
+    connection = await connect_as_owner(url, application="migrate")
     try:
         with sorted_errors(lost=TransientError):
             return await _migrate(connection, folder)

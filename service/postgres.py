@@ -36,6 +36,19 @@ _TRANSIENT_CLASSES = frozenset({"08", "25", "40", "53", "55", "57", "58"})
 _GONE_AFTER_S = 60
 """Silence of a client, in the midst of a transaction or of its connection, that ends its session."""
 
+_LIMITS = {
+    # A client that vanished without a farewell: the rows that it holds, or the relay's lock, must not
+    # wait for the two hours after which TCP would notice.
+    "idle_in_transaction_session_timeout": str(_GONE_AFTER_S * 1000),
+    "tcp_keepalives_idle": str(_GONE_AFTER_S // 2),
+    "tcp_keepalives_interval": str(_GONE_AFTER_S // 6),
+    "tcp_keepalives_count": "3",
+    # A client that is frozen while a long answer is on its way: its kernel still answers keepalives, and no
+    # other limit of Postgres ends a backend that waits to write.
+    "tcp_user_timeout": str(_GONE_AFTER_S * 1000),
+}
+"""What every session sets, so that a client that vanishes or freezes holds nothing for long."""
+
 
 @functools.cache
 def statement(folder: Path, name: str) -> str:
@@ -65,14 +78,20 @@ async def connect_as_owner(
     """One connection as whoever `url` logs in as, who may make and move tables.
 
     Only `schema`, where given, is on its search path: what is not there it does not find, instead of
-    finding the live one.
+    finding the live one. Its statements may take as long as they need, whatever the login's own limits.
 
     Raises TransientError while Postgres is away.
     """
-    server_settings = {"application_name": f"recibo-{application}", "timezone": "UTC"}
+    server_settings = _LIMITS | {
+        "application_name": f"recibo-{application}",
+        "timezone": "UTC",
+        "statement_timeout": "0",
+        "transaction_timeout": "0",
+        "idle_session_timeout": "0",
+    }
     if schema is not None:
         server_settings["search_path"] = quoted(schema)
-    with sorted_errors(lost=TransientError):
+    with sorted_errors(lost=TransientError), reaching("RECIBO_MIGRATION_DATABASE_URL"):
         return await asyncpg.connect(url, timeout=timeout_s, server_settings=server_settings)
 
 
@@ -213,14 +232,8 @@ async def _leave_as_it_is(_connection: Connection) -> None:
 
 
 def _server_settings(application: str) -> dict[str, str]:
-    return {
+    return _LIMITS | {
         "role": SERVICE_ROLE,
         "application_name": f"recibo-{application}",
         "timezone": "UTC",
-        # A client that vanished without a farewell: the rows that it holds, or the relay's lock, must not
-        # wait for the two hours after which TCP would notice.
-        "idle_in_transaction_session_timeout": str(_GONE_AFTER_S * 1000),
-        "tcp_keepalives_idle": str(_GONE_AFTER_S // 2),
-        "tcp_keepalives_interval": str(_GONE_AFTER_S // 6),
-        "tcp_keepalives_count": "3",
     }

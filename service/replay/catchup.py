@@ -4,7 +4,7 @@ Never beyond: a row counts as live when its position is at or below that of its 
 page is one transaction with the note of how far each partition is, so a crash repeats a page.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -43,6 +43,10 @@ class _Place:
     """None after here is folded."""
 
 
+async def _go_on() -> None:
+    pass
+
+
 class CatchUp:
     """Folds what the live states gained."""
 
@@ -55,9 +59,13 @@ class CatchUp:
         self._folder = Folder(log=goal.log, reading=goal.reading, silent=True)
 
     async def to(
-        self, vector: Mapping[int, int], told: Callable[[int, int], None] = lambda _done, _total: None
+        self,
+        vector: Mapping[int, int],
+        told: Callable[[int, int], None] = lambda _done, _total: None,
+        *,
+        before_page: Callable[[], Awaitable[None]] = _go_on,
     ) -> Followed:
-        """Fold every row at or below `vector`, and none above it.
+        """Fold every row at or below `vector`, and none above it; await `before_page` before each page.
 
         Raises InvariantError where the log is damaged, as reading it does.
         """
@@ -72,6 +80,7 @@ class CatchUp:
         after = first = min(places[at].reached for at in behind)
         end = max(vector[at] for at in behind)
         while after < end:
+            await before_page()
             page = await log_reader.between(
                 self._reader, after=after, up_to=end, rows_max=_PAGE_ROWS, bytes_max=_PAGE_BYTES
             )

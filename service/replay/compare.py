@@ -1,8 +1,9 @@
 """Hold the shadow against the live states, root by root, byte for byte.
 
 Both move while they are compared. So all roots are compared once, in short pages; then, with the
-position rows held for a moment and the shadow exactly where the live states are, those that changed
-meanwhile are compared again. What differs stands in a table of the shadow schema: memory does not grow.
+position rows held for a moment (`holding`) and the shadow exactly where the live states are, those that
+changed meanwhile are compared again. What differs stands in a table of the shadow schema: memory does
+not grow.
 
 A crash loses the comparison; nothing live is ever written.
 """
@@ -10,7 +11,7 @@ A crash loses the comparison; nothing live is ever written.
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import orjson
@@ -24,6 +25,7 @@ from service.eventlog import reader as log_reader
 from service.kafka.partitioner import partition_of
 from service.postgres import Connection, statement
 from service.replay.history import Told, told_of
+from service.replay.holding import Hold, SessionEndedError, positions_held, retried
 from service.replay.rebuild import Teller
 from service.replay.site import Site
 
@@ -78,16 +80,29 @@ async def approach(site: Site) -> None:
         followed = await site.catch_up.to(await site.vector(), partial(site.tell, "catching up"))
         if followed.folded <= _CLOSE_ROWS and followed.looked_at <= _CLOSE_POSITIONS:
             return
-    raise TransientError("the projector folds faster than the rebuild follows: run again in a quieter hour")
+    raise _outrun()
+
+
+def _outrun() -> TransientError:
+    return TransientError("the projector folds faster than the rebuild follows: run again in a quieter hour")
 
 
 async def compare_all(site: Site) -> None:
     """Compare every root once, and those that changed meanwhile, until few are left to `settle`."""
     await _compare_every_root(site)
+    await follow(site)
+
+
+async def follow(site: Site) -> None:
+    """Catch up, and compare again what that changed, until few are left to `settle`.
+
+    Raises TransientError if the live states outrun the shadow.
+    """
     for _ in range(_ROUNDS_MAX):
         await approach(site)
         if await _compare_touched(site) <= _CLOSE_ROOTS:
             return
+    raise _outrun()
 
 
 async def _compare_every_root(site: Site) -> None:
@@ -115,14 +130,16 @@ async def _compare_touched(site: Site) -> int:
     return count
 
 
-async def settle(site: Site, vector: Mapping[int, int]) -> None:
-    """Bring the shadow to exactly `vector`, and compare again what changed since `compare_all` began.
+async def settle(site: Site, hold: Hold) -> None:
+    """Bring the shadow to exactly where the held rows stand, and compare again what changed meanwhile.
 
-    The caller, whose connection is the site's owner's, holds the position rows, which stand at `vector`.
+    The hold is renewed before each page.
     """
-    await site.catch_up.to(vector)
+    vector = {**dict.fromkeys(range(PARTITIONS), 0), **hold.places}
+    await site.catch_up.to(vector, before_page=hold.renew)
     after = ""
     while roots := [row["root"] for row in await _unsettled(site, after)]:
+        await hold.renew()
         await _compare_again(site, roots)
         after = roots[-1]
 
@@ -136,24 +153,40 @@ async def _unsettled(site: Site, after: str) -> Sequence[Any]:
     return await site.owner.fetch(statement(_SQL, "unsettled_roots"), after, site.goal.log, _PAGE_ROOTS)
 
 
+class _Settled(NamedTuple):
+    """What was read while the position rows were held."""
+
+    places: Mapping[int, int]
+    roots: Sequence[str]
+    """Those that differ and are listed."""
+    live: Mapping[str, list[dict[str, Any]]]
+    rebuilt: Mapping[str, list[dict[str, Any]]]
+    timelines: Mapping[str, Timeline | None]
+
+
 async def compare(site: Site, *, listed_max: int) -> Compared:
-    """Compare the finished rebuild with the live states; at most `listed_max` differences in full."""
+    """Compare the finished rebuild with the live states; at most `listed_max` differences in full.
+
+    Raises TransientError where another session keeps the position rows, or this one stood still.
+    """
     await approach(site)
     await compare_all(site)
     excused_to = await _excuse(site, after=0)
-    await approach(site)
-    async with site.owner.transaction():
-        held = await site.positions.hold(site.owner)
-        await settle(site, {**dict.fromkeys(range(PARTITIONS), 0), **held.places})
-        roots = await _differing(site, listed_max)
-        live = await _states(site.owner, roots)
-        rebuilt = await _states(site.writer, roots)
-        timelines = await _timelines(site.owner, roots)
+
+    async def attempt(_number: int) -> _Settled:
+        await follow(site)
+        return await _settled(site, listed_max)
+
+    try:
+        places, roots, live, rebuilt, timelines = await retried(attempt, site.tell)
+    except SessionEndedError as ended:
+        raise TransientError(
+            f"the comparison was not finished: {ended}. Nothing was changed and the rebuilt states are kept: "
+            "run the same command again"
+        ) from ended
     await _excuse(site, after=excused_to)
     found = await _found(site)
-    told = await told_of(
-        site.reader, roots, up_to=max(held.places.values(), default=0), reading=site.goal.reading
-    )
+    told = await told_of(site.reader, roots, up_to=max(places.values(), default=0), reading=site.goal.reading)
     return msgspec.structs.replace(
         found,
         listed=[
@@ -164,13 +197,26 @@ async def compare(site: Site, *, listed_max: int) -> Compared:
                 parted_at=parted_at(
                     timelines.get(root),
                     live.get(root, []),
-                    [one for one in told[root] if one.position <= held.places.get(partition_of(root), 0)],
+                    [one for one in told[root] if one.position <= places.get(partition_of(root), 0)],
                     root,
                 ),
             )
             for root in roots
         ],
     )
+
+
+async def _settled(site: Site, listed_max: int) -> _Settled:
+    async with positions_held(site.owner, site.positions) as hold:
+        await settle(site, hold)
+        roots = await _differing(site, listed_max)
+        return _Settled(
+            hold.places,
+            roots,
+            await _states(site.owner, roots),
+            await _states(site.writer, roots),
+            await _timelines(site.owner, roots),
+        )
 
 
 async def _excuse(site: Site, *, after: int) -> int:

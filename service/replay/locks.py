@@ -27,3 +27,10 @@ async def own(connection: Connection, schema: str) -> None:
 async def share(connection: Connection, schema: str) -> None:
     """Work for the owner of `schema` as long as `connection` lives."""
     await connection.execute("select pg_advisory_lock_shared(hashtextextended($1, 0))", _WORKERS + schema)
+
+
+async def outlive_owner(connection: Connection, schema: str) -> None:
+    """Return once the session that owned `schema` has ended, and with it its transaction."""
+    await connection.execute(f"set lock_timeout = {_PATIENCE_MS}")
+    await connection.execute("select pg_advisory_lock_shared(hashtextextended($1, 0))", _OWNER + schema)
+    await connection.execute("reset lock_timeout")

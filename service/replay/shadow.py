@@ -6,7 +6,7 @@ is, or none.
 
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,7 @@ from service.errors import PermanentError
 from service.postgres import Connection, literal, quoted, statement
 from service.readmodels.store import STATE_TABLES, TABLES
 from service.replay.goal import PREVIOUS, SHADOW, Goal
+from service.replay.holding import locking
 from service.replay.jobs import Since
 
 _SQL: Final = Path(__file__).parent
@@ -203,12 +204,18 @@ async def drop(connection: Connection, schema: str) -> None:
     await connection.execute(f"drop schema if exists {quoted(schema)} cascade")
 
 
-async def exchange(connection: Connection, live: str) -> None:
+async def exchange(connection: Connection, live: str, *, renew: Callable[[], Awaitable[None]]) -> None:
     """Make the shadow's tables the live ones, and these the previous ones, in the caller's transaction.
 
-    Takes access exclusive locks on all of them. A view stays itself and reads what is live. Raises
-    PermanentError for a materialized view, which cannot: it would read the previous tables for good.
+    Takes access exclusive locks on all tables first, in one order, then on the views that read them: a view
+    stays itself and reads what is live. From the first lock on readers wait, so `renew` limits the rest. It
+    is awaited before each view. Raises PermanentError for a materialized view, which cannot: it would read
+    the previous tables for good.
     """
+    names = [f"{quoted(schema)}.{quoted(table)}" for table in TABLES for schema in (live, SHADOW)]
+    async with locking(connection):
+        await connection.execute(f"lock table {', '.join(names)} in access exclusive mode")
+    await renew()
     await connection.execute("set local search_path to pg_catalog")
     views = await connection.fetch(statement(_SQL, "views_on_tables"), list(TABLES), live)
     for view in views:
@@ -223,8 +230,10 @@ async def exchange(connection: Connection, live: str) -> None:
         await connection.execute(f"alter table {SHADOW}.{quoted(table)} set schema {quoted(live)}")
     for view in views:
         # A view is bound to tables, not names: its own text, said again, binds it to the new ones.
+        await renew()
         options = f" with ({view['options']})" if view["options"] else ""
         await connection.execute(f"create or replace view {view['name']}{options} as {view['definition']}")
+    await renew()
     await connection.execute("set local search_path to default")
 
 

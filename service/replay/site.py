@@ -24,6 +24,7 @@ from service.readmodels.positions import Positions
 from service.replay import locks, shadow
 from service.replay.catchup import CatchUp
 from service.replay.goal import Goal
+from service.replay.holding import positions_held, retried
 from service.replay.jobs import Since
 from service.replay.shadow import Progress
 from service.replay.spill import Spill
@@ -199,18 +200,20 @@ async def _begun(site: Site, options: Options) -> Progress:
 
 async def _vector_and_outbox(site: Site) -> tuple[dict[int, int], Since]:
     """Where the live states stand, what the last swap left, and how far the outbox is at that very moment."""
-    async with site.owner.transaction():
-        await site.positions.hold(site.owner)
-        vector = await site.vector()
-        newest = await site.owner.fetchrow(statement(_SQL, "newest_generation"))
-        assert newest is not None
-        since = Since(
-            generation=newest["number"],
-            positions=msgspec.json.decode(newest["positions"], type=dict[int, int]),
-            event_position=newest["event_position"],
-            event_end=await head.position(site.owner, "events"),
-        )
-    return vector, since
+
+    async def attempt(_number: int) -> tuple[dict[int, int], Since]:
+        async with positions_held(site.owner, site.positions):
+            vector = await site.vector()
+            newest = await site.owner.fetchrow(statement(_SQL, "newest_generation"))
+            assert newest is not None
+            return vector, Since(
+                generation=newest["number"],
+                positions=msgspec.json.decode(newest["positions"], type=dict[int, int]),
+                event_position=newest["event_position"],
+                event_end=await head.position(site.owner, "events"),
+            )
+
+    return await retried(attempt, site.tell)
 
 
 async def _check_live(site: Site) -> None:

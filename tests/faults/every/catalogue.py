@@ -9,6 +9,7 @@ from tests.faults.every.kafka import KAFKA
 from tests.faults.every.others import OTHERS
 from tests.faults.every.postgres import POSTGRES
 from tests.faults.every.replay import REPLAY
+from tests.faults.every.replay_frozen import REPLAY_FROZEN
 from tests.faults.every.restarts import RESTARTS
 from tests.faults.every.restored import RESTORED
 from tests.faults.every.roots import ROOTS
@@ -30,6 +31,7 @@ SINGLE: Final = (
     *RESTARTS,
     *OTHERS,
     *REPLAY,
+    *REPLAY_FROZEN,
     *_OTHER_CRASHES,
 )
 

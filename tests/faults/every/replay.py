@@ -12,7 +12,7 @@ from tests.faults.every.postgres import owner
 from tests.faults.fault import Fault
 from tests.faults.scene import Scene
 
-_STRIP_ROWS: Final = 100
+STRIP_ROWS: Final = 100
 """So few that the log has several strips, and each process gets some."""
 
 
@@ -41,12 +41,12 @@ async def _swap(scene: Scene, *, generation: int) -> None:
     summary = orjson.loads(
         await scene.command(
             *("replay", "rebuild", "--swap"),
-            *(f"--strip-rows={_STRIP_ROWS}", "--processes=2", f"--spill-folder={scene.folder}"),
+            *(f"--strip-rows={STRIP_ROWS}", "--processes=2", f"--spill-folder={scene.folder}"),
         )
     )
     done = summary["swapped"]
     assert done["generation"] == generation, f"the swap found other differences than there are: {summary}"
-    assert summary["rows"] > _STRIP_ROWS, f"the log was one strip long: {summary}"
+    assert summary["rows"] > STRIP_ROWS, f"the log was one strip long: {summary}"
     assert scene.load.acknowledged() > answered, "nothing was answered meanwhile"
     assert max(done["positions"].values()) > summary["rows"], f"nothing was folded meanwhile: {summary}"
 

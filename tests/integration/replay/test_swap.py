@@ -10,8 +10,10 @@ from projections.facts import Reading
 from service.errors import InvariantError, PermanentError, TransientError
 from service.postgres import connect
 from service.readmodels.store import TABLES
+from service.replay import holding
 from service.replay import swap as swapping
 from service.replay.compare import approach, compare_all
+from service.replay.holding import positions_held
 from service.replay.rebuild import build
 from tests.deliveries import admin_payment
 from tests.projectors import states
@@ -179,8 +181,8 @@ async def test_a_swap_waits_for_the_states_before_the_last_one_to_be_dropped(
 async def test_a_long_query_keeps_the_swap_out_and_nothing_changes(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(swapping, "_LOCK_TIMEOUT_MS", 100)
-    monkeypatch.setattr(swapping, "_RETRY_AFTER_S", 0.01)
+    monkeypatch.setattr(holding, "_LOCK_TIMEOUT_MS", 100)
+    monkeypatch.setattr(holding, "_RETRY_AFTER_S", 0.01)
     await append(database_url, lives(200))
     await fold_live(database_url)
     reader = await asyncpg.connect(database_url)
@@ -223,8 +225,8 @@ async def test_the_projector_waits_for_the_swap_and_then_takes_the_new_generatio
         await build(site, options)
         await approach(site)
         await compare_all(site)
-        async with site.owner.transaction():
-            await swapping._swap(site, publish_amendments=False)
+        async with positions_held(site.owner, site.positions) as hold:
+            await swapping._swap(site, hold, publish_amendments=False)
             folding = asyncio.create_task(live.up_to(2))
             await _until_waiting(owner)
     await folding
