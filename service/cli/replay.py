@@ -92,6 +92,7 @@ def rebuild(
             # Before anything is made: a rebuild takes long.
             async with sites.owner_of(options.owner_url) as owner:
                 await swapping.check_previous(owner)
+                await shadow.refuse_losses(owner, await shadow.live_schema(owner))
         async with sites.site(goal, options) as site:
             summary = await _built(site, options)
             if compare:

@@ -6,7 +6,7 @@ is, or none.
 
 import functools
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,6 +27,8 @@ _SQL: Final = Path(__file__).parent
 BULKY: Final = ("timeline", *STATE_TABLES)
 """Filled by COPY, which is faster without an index. The largest come first."""
 _SMALL: Final = tuple(table for table in TABLES if table not in BULKY)
+
+_LISTED_MAX: Final = 20
 
 ANALYST: Final = "recibo_analyst"
 """The role of those who read states in SQL."""
@@ -204,26 +206,55 @@ async def drop(connection: Connection, schema: str) -> None:
     await connection.execute(f"drop schema if exists {quoted(schema)} cascade")
 
 
+async def refuse_losses(connection: Connection, live: str) -> None:
+    """Raises PermanentError for what a swap would lose: whatever hangs on a live table and is not copied."""
+    lost = await connection.fetch(statement(_SQL, "lost_in_a_swap"), list(TABLES), live)
+    if lost:
+        raise PermanentError(
+            f"a swap would lose {_listed(row['what'] for row in lost)}: drop or undo that, swap, and make "
+            "it again on the new tables; a materialized view may read a view instead"
+        )
+
+
+async def refuse_other_forms(connection: Connection, live: str) -> None:
+    """Raises PermanentError where a rebuilt table is not made like the live one, which was altered since."""
+    schemas = (live, SHADOW)
+    was, is_now = [
+        {tuple(row) for row in await connection.fetch(statement(_SQL, "forms"), list(TABLES), schema)}
+        for schema in schemas
+    ]
+    if others := sorted({name for name, _ in was ^ is_now}):
+        raise PermanentError(
+            f"the rebuilt tables differ from the live ones in {_listed(others)}: if the live ones were "
+            "altered since the rebuild began, start anew with --restart; if not, undo that, swap, and do it "
+            "again"
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    found = list(names)
+    more = f" and {len(found) - _LISTED_MAX} more" if len(found) > _LISTED_MAX else ""
+    return ", ".join(found[:_LISTED_MAX]) + more
+
+
 async def exchange(connection: Connection, live: str, *, renew: Callable[[], Awaitable[None]]) -> None:
     """Make the shadow's tables the live ones, and these the previous ones, in the caller's transaction.
 
     Takes access exclusive locks on all tables first, in one order, then on the views that read them: a view
-    stays itself and reads what is live. From the first lock on readers wait, so `renew` limits the rest. It
-    is awaited before each view. Raises PermanentError for a materialized view, which cannot: it would read
-    the previous tables for good.
+    stays itself and reads what is live. The tables get the rights that the live ones have now. From the first
+    lock on readers wait, so `renew` limits the rest; it is awaited before each view. Raises PermanentError
+    for what would be lost.
     """
     names = [f"{quoted(schema)}.{quoted(table)}" for table in TABLES for schema in (live, SHADOW)]
     async with locking(connection):
         await connection.execute(f"lock table {', '.join(names)} in access exclusive mode")
     await renew()
+    await refuse_losses(connection, live)
+    await refuse_other_forms(connection, live)
     await connection.execute("set local search_path to pg_catalog")
     views = await connection.fetch(statement(_SQL, "views_on_tables"), list(TABLES), live)
-    for view in views:
-        if view["materialized"]:
-            raise PermanentError(
-                f"the materialized view {view['name']} would go on reading the states of before the swap: "
-                "drop it, swap, and make it again, or let it read a view"
-            )
+    rights = await connection.fetch(statement(_SQL, "copy_rights"), list(TABLES), live, SHADOW)
+    await connection.execute("; ".join(row["statement"] for row in rights))
     await connection.execute(f"create schema {PREVIOUS}")
     for table in TABLES:
         await connection.execute(f"alter table {quoted(live)}.{quoted(table)} set schema {PREVIOUS}")

@@ -69,10 +69,12 @@ async def check_previous(owner: Connection) -> None:
 async def swap(site: Site, *, publish_amendments: bool) -> Swapped:
     """Swap the finished rebuild in.
 
-    Raises TransientError if locks of other sessions do not let it in, or if this process stood still with
-    locks of its own.
+    Raises PermanentError where the live tables have something that a swap would lose, TransientError if
+    locks of other sessions do not let it in, or if this process stood still with locks of its own.
     """
     await check_previous(site.owner)
+    await shadow.refuse_losses(site.owner, site.live)
+    await shadow.refuse_other_forms(site.owner, site.live)
     await approach(site)
     await compare_all(site)
 

@@ -143,7 +143,7 @@ async def test_a_materialized_view_that_would_read_what_was_keeps_the_swap_out(
     await owner.execute("create materialized view frozen as select root from order_state")
     before = await states(owner)
 
-    with pytest.raises(PermanentError, match=r"the materialized view public\.frozen would go on reading"):
+    with pytest.raises(PermanentError, match=r"would lose materialized view frozen: drop or undo that"):
         await swapped(database_url, tmp_path, reading=OTHER)
 
     assert await states(owner) == before
