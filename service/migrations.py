@@ -18,6 +18,8 @@ FOLDER = Path(__file__).parent.parent / "migrations"
 
 _LOCK_KEY = 0x7265_6369_626F  # "recibo"
 
+_IDLE_S_MAX = 60
+
 _JOURNAL = """
 create table if not exists schema_migration (
     name text primary key,
@@ -50,7 +52,8 @@ async def migrate(url: str, folder: Path = FOLDER) -> Sequence[str]:
     Raises TransientError while Postgres is away, InvariantError if an applied file has changed,
     PermanentError if the login may not do it.
     """
-    connection = await connect_as_owner(url, application="migrate")
+    # Between two files it is idle, with the advisory lock: one that freezes there must not keep others out.
+    connection = await connect_as_owner(url, application="migrate", idle_s_max=_IDLE_S_MAX)
     try:
         with sorted_errors(lost=TransientError):
             return await _migrate(connection, folder)

@@ -73,12 +73,18 @@ async def connect(
 
 
 async def connect_as_owner(
-    url: str, *, application: str, schema: str | None = None, timeout_s: float = 5.0
+    url: str,
+    *,
+    application: str,
+    schema: str | None = None,
+    timeout_s: float = 5.0,
+    idle_s_max: int = 0,
 ) -> "asyncpg.Connection[asyncpg.Record]":
     """One connection as whoever `url` logs in as, who may make and move tables.
 
     Only `schema`, where given, is on its search path: what is not there it does not find, instead of
-    finding the live one. Its statements may take as long as they need, whatever the login's own limits.
+    finding the live one. Its statements may take as long as they need, whatever the login's own limits; the
+    session ends when it is idle for `idle_s_max` seconds (0: never).
 
     Raises TransientError while Postgres is away.
     """
@@ -87,7 +93,7 @@ async def connect_as_owner(
         "timezone": "UTC",
         "statement_timeout": "0",
         "transaction_timeout": "0",
-        "idle_session_timeout": "0",
+        "idle_session_timeout": str(idle_s_max * 1000),
     }
     if schema is not None:
         server_settings["search_path"] = quoted(schema)

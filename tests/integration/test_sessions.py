@@ -84,6 +84,11 @@ async def test_every_session_of_every_command_and_role_ends_with_its_client(
     await observer.close()
     assert tried | WITHOUT_POSTGRES | OF_ITS_OWN_SERVERS == leaves
     assert [(name, settings) for name, settings in sessions if not _is_limited(settings)] == []
+    # It holds the lock that other migrations wait for, also between two transactions.
+    migrating = [
+        int(settings["idle_session_timeout"]) for name, settings in sessions if name == "recibo-migrate"
+    ]
+    assert 0 < max(migrating) <= GONE_S_MAX * 1000
     assert {name for name, _ in sessions} >= {"recibo-migrate", "recibo-replay", "recibo-retry"}
 
 
