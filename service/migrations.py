@@ -14,7 +14,9 @@ import asyncpg
 from service.errors import InvariantError, PermanentError, TransientError
 from service.postgres import connect_as_owner, sorted_errors
 
-FOLDER = Path(__file__).parent.parent / "migrations"
+_PACKAGED = Path(__file__).with_name("_migrations")
+"""Where a wheel has what a checkout has in `migrations/` (pyproject.toml)."""
+FOLDER = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[1] / "migrations"
 
 _LOCK_KEY = 0x7265_6369_626F  # "recibo"
 
@@ -50,8 +52,10 @@ async def migrate(url: str, folder: Path = FOLDER) -> Sequence[str]:
     """Apply what is missing, as the owner that `url` logs in as. Returns the names applied now.
 
     Raises TransientError while Postgres is away, InvariantError if an applied file has changed,
-    PermanentError if the login may not do it.
+    PermanentError if the login may not do it, or if there is no file at all.
     """
+    if not migrations(folder):
+        raise PermanentError(f"there are no migrations in {folder}: this installation is not whole, renew it")
     # Between two files it is idle, with the advisory lock: one that freezes there must not keep others out.
     connection = await connect_as_owner(url, application="migrate", idle_s_max=_IDLE_S_MAX)
     try:

@@ -29,6 +29,19 @@ def database_named(url: str, name: str) -> str:
 
 
 @asynccontextmanager
+async def empty_database(server_url: str) -> AsyncIterator[str]:
+    """The URL, as owner, of a database without any schema; dropped afterwards."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    admin = await asyncpg.connect(server_url)
+    try:
+        await admin.execute(f"create database {name}")
+        yield database_named(server_url, name)
+        await admin.execute(f"drop database {name} with (force)")
+    finally:
+        await admin.close()
+
+
+@asynccontextmanager
 async def fresh_database(server_url: str) -> AsyncIterator[str]:
     """The URL, as owner, of a migrated database that nobody else uses; dropped afterwards."""
     admin = await asyncpg.connect(server_url)

@@ -10,18 +10,13 @@ import pytest
 from service.errors import InvariantError, PermanentError
 from service.localstack import Stack
 from service.migrations import migrate
-from tests.servers import database_named, fresh_prefix
+from tests.servers import empty_database
 
 
 @pytest.fixture
 async def empty(stack: Stack) -> AsyncIterator[str]:
-    """The URL, as owner, of a database without any schema."""
-    name = fresh_prefix().rstrip(".")
-    admin = await asyncpg.connect(stack.database_url)
-    await admin.execute(f"create database {name}")
-    yield database_named(stack.database_url, name)
-    await admin.execute(f"drop database {name} with (force)")
-    await admin.close()
+    async with empty_database(stack.database_url) as url:
+        yield url
 
 
 def write(folder: Path, **files: str) -> Path:
