@@ -90,13 +90,22 @@ async def positions_held(
             crashpoint("replay.positions_held")
             yield Hold(owner=owner, places=held.places, fold_versions=held.fold_versions)
     except _LOST as error:
-        if not owner.is_closed():
+        if not await _has_ended(owner):
             raise
         raise SessionEndedError(
             f"Postgres ended the session that held the position rows: without progress for "
             f"{HOLD_LIMIT_S:.0f} s it does, or it was restarted",
             store="postgres",
         ) from error
+
+
+async def _has_ended(owner: Connection) -> bool:
+    # Asked, not looked up: asyncpg can raise before it knows that the connection is closed.
+    try:
+        await owner.execute("select 1")
+    except _LOST:
+        return True
+    return False
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ IN_A_WORKER = (
     "replay.table_indexed",
 )
 """Passed by every process of a rebuild."""
-IN_THE_FIRST = ("replay.indexed", "replay.exchanged", "replay.swapped")
+IN_THE_FIRST = ("replay.indexed", "replay.positions_held@2", "replay.exchanged", "replay.swapped")
 POINTS = [
     *((point, processes) for point in IN_A_WORKER for processes in (1, 2)),
     *((point, 1) for point in IN_THE_FIRST),
