@@ -93,8 +93,8 @@ async def positions_held(
         if not await _has_ended(owner):
             raise
         raise SessionEndedError(
-            f"Postgres ended the session that held the position rows: without progress for "
-            f"{HOLD_LIMIT_S:.0f} s it does, or it was restarted",
+            "Postgres ended the session that held the position rows, because the command made no progress "
+            "with them for too long, or because Postgres itself was restarted",
             store="postgres",
         ) from error
 
