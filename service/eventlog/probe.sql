@@ -1,5 +1,3 @@
 -- Changes nothing, durably: locks the head row of the deliveries, writes it as it is, commits. Fails
 -- wherever an append would: in recovery, read-only, behind a lock, at a commit that does not end.
-update log_head
-set last_position = last_position
-where log = 'deliveries'
+select probe_deliveries()

@@ -73,11 +73,11 @@ async def test_what_a_forgotten_transaction_locked_is_free_again(database_url: s
     forgotten = await connect(database_url, application="forgotten")
     await forgotten.execute("set idle_in_transaction_session_timeout = '100ms'")
     # In one round trip: the time between two of them would count.
-    await forgotten.execute("begin; update log_head set last_position = last_position where log = 'events'")
+    await forgotten.execute("begin; select probe_deliveries()")
     another = await connect(database_url, application="another")
 
     async with asyncio.timeout(30):
-        await another.execute("update log_head set last_position = last_position where log = 'events'")
+        await another.execute("select probe_deliveries()")
 
     for connection in (forgotten, another):
         connection.terminate()

@@ -1,0 +1,149 @@
+-- Why:  the service's role could act as the tables' owner: ensure_partitions, SECURITY DEFINER, looked for
+--       names in the caller's temporary tables first. And it could write the logs past the functions that
+--       keep them dense.
+-- Lock: creates or replaces functions; changes rights for a moment.
+-- Beside: the releases before it append by the same functions and go on; only their probe, an UPDATE of the
+--       head row, is refused, so an ingress of theirs that has switched to the spill stays there.
+
+-- Every function that runs as its owner has `search_path = pg_catalog, pg_temp` and names each table with its
+-- schema, which is the one that this migration runs in. So nothing is found that a caller could have made:
+-- pg_temp comes last for tables, and functions and operators are not looked for in it at all.
+do $migration$
+declare
+    here constant text := quote_ident(current_schema());
+begin
+    -- Append deliveries: one round trip, one transaction, dense positions in commit order.
+    --
+    -- recorded_at is taken here and not passed in, because several ingresses share this one clock; it is
+    -- later than the last, so an instant maps to one position. clock_ahead tells by how much the log's
+    -- time runs ahead of this server's clock: over a minute, a clock went astray.
+    execute replace($definition$
+create or replace function @.append_deliveries(
+    sources text[], accounts text[], providers text[], roots text[], kinds text[],
+    received_ats timestamptz[], trusts text[], remote_ips text[], headers jsonb[],
+    bodies bytea[], digests bytea[],
+    out first_position bigint, out recorded_at timestamptz, out clock_ahead interval)
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    added constant integer := cardinality(bodies);
+begin
+    update @.log_head h
+    set last_position = h.last_position + added,
+        last_recorded_at = greatest(clock_timestamp(), h.last_recorded_at + interval '1 microsecond')
+    where h.log = 'deliveries'
+    returning h.last_position - added + 1, h.last_recorded_at, h.last_recorded_at - clock_timestamp()
+    into first_position, recorded_at, clock_ahead;
+
+    insert into @.delivery_log
+    select append_deliveries.first_position + r.ordinality - 1,
+           r.source, r.account, r.provider, r.root, r.kind, r.received_at,
+           append_deliveries.recorded_at, r.trust, r.remote_ip, r.headers, r.body, r.digest
+    from unnest(sources, accounts, providers, roots, kinds, received_ats, trusts, remote_ips,
+                append_deliveries.headers, bodies, digests) with ordinality
+         as r (source, account, provider, root, kind, received_at, trust, remote_ip, headers,
+               body, digest, ordinality);
+
+    perform pg_notify('recibo_deliveries', '');
+end
+$$
+    $definition$, '@', here);
+
+    -- Append events, inside the projector's transaction and last in it: the head row is everyone's.
+    execute replace($definition$
+create or replace function @.append_events(
+    topics text[], keys text[], partition_keys text[], event_ids text[], headers jsonb[],
+    event_values bytea[],
+    out first_position bigint, out recorded_at timestamptz)
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    added constant integer := cardinality(event_ids);
+begin
+    update @.log_head h
+    set last_position = h.last_position + added,
+        last_recorded_at = greatest(clock_timestamp(), h.last_recorded_at + interval '1 microsecond')
+    where h.log = 'events'
+    returning h.last_position - added + 1, h.last_recorded_at into first_position, recorded_at;
+
+    insert into @.event_log
+    select append_events.first_position + r.ordinality - 1, append_events.recorded_at,
+           r.topic, r.key, r.partition_key, r.event_id, r.headers, r.value
+    from unnest(topics, keys, partition_keys, event_ids, append_events.headers, event_values)
+         with ordinality as r (topic, key, partition_key, event_id, headers, value, ordinality);
+
+    perform pg_notify('recibo_events', '');
+end
+$$
+    $definition$, '@', here);
+
+    -- Change nothing, durably: lock the head row of the deliveries, write it as it is. Fails wherever an
+    -- append would fail.
+    execute replace($definition$
+create function @.probe_deliveries() returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    update @.log_head set last_position = last_position where log = 'deliveries';
+end
+$$
+    $definition$, '@', here);
+
+    execute replace($definition$
+create or replace function @.ensure_partitions(which text, ahead integer) returns integer
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '1s' as $$
+declare
+    parent text := case which when 'deliveries' then 'delivery_log' when 'events' then 'event_log' end;
+    head @.log_head;
+    first bigint;
+    stray bigint;
+    child text;
+    made integer := 0;
+begin
+    if parent is null then
+        raise exception 'no such log: %', which using errcode = 'invalid_parameter_value';
+    end if;
+    -- Look before locking: nearly every call finds nothing to do.
+    select * into head from @.log_head where log = which;
+    select coalesce(max(end_position), 1) into first from @.log_partition where log = which;
+    if first > head.last_position + ahead * head.partition_rows then
+        return 0;
+    end if;
+    select * into head from @.log_head where log = which for update;
+    loop
+        select coalesce(max(end_position), 1) into first from @.log_partition where log = which;
+        exit when first > head.last_position + ahead * head.partition_rows;
+        -- Rows that fell into the default partition stay there; the ranges resume after them.
+        execute format('select max(position) from @.%I', parent || '_default') into stray;
+        first := greatest(first, coalesce(stray, 0) + 1);
+        child := format('%s_%s', parent, lpad(first::text, 19, '0'));
+        execute format('create table @.%I (like @.%I including all)', child, parent);
+        execute format(
+            'create trigger no_truncate before truncate on @.%I for each statement execute function @.refuse_change()',
+            child);
+        execute format(
+            'alter table @.%I attach partition @.%I for values from (%s) to (%s)',
+            parent, child, first, first + head.partition_rows);
+        insert into @.log_partition values (which, first, first + head.partition_rows);
+        made := made + 1;
+    end loop;
+    return made;
+end
+$$
+    $definition$, '@', here);
+end
+$migration$;
+
+revoke insert on delivery_log, event_log from recibo_service;
+revoke update on log_head from recibo_service;
+
+do $$
+declare
+    it regprocedure;
+begin
+    for it in
+        select p.oid from pg_proc p
+        where p.prosecdef and p.pronamespace = current_schema()::regnamespace
+    loop
+        execute format('revoke execute on function %s from public', it);
+        execute format('grant execute on function %s to recibo_service', it);
+    end loop;
+end
+$$;
