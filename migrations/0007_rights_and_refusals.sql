@@ -1,9 +1,42 @@
 -- Why:  the service's role could act as the tables' owner: ensure_partitions, SECURITY DEFINER, looked for
 --       names in the caller's temporary tables first. And it could write the logs past the functions that
---       keep them dense.
+--       keep them dense. And one row that Postgres refuses had no place, so it kept others from theirs.
 -- Lock: creates or replaces functions; changes rights for a moment.
 -- Beside: the releases before it append by the same functions and go on; only their probe, an UPDATE of the
 --       head row, is refused, so an ingress of theirs that has switched to the spill stays there.
+
+-- Deliveries that the log cannot hold: those of which Postgres refuses a value, while it takes others.
+create table refused_delivery (
+    number bigint generated always as identity primary key,
+    source text not null,
+    account text not null,
+    provider text not null,
+    kind text,
+    received_at timestamptz not null,
+    refused_at timestamptz not null default clock_timestamp(),
+    trust text not null,
+    sqlstate text not null,
+    body bytea not null,
+    body_sha256 bytea not null
+);
+comment on table refused_delivery is
+    'Deliveries that Postgres refuses as rows of delivery_log, each by itself. They have a receipt and no position.';
+comment on column refused_delivery.number is 'Of the receipt refused-<number>; not dense.';
+comment on column refused_delivery.source is 'The endpoint that it came to.';
+comment on column refused_delivery.account is 'Whose roots it is about.';
+comment on column refused_delivery.provider is 'Whose format it is in.';
+comment on column refused_delivery.kind is 'The marker in the URL.';
+comment on column refused_delivery.received_at is 'The clock of the ingress.';
+comment on column refused_delivery.refused_at is 'When it was set aside.';
+comment on column refused_delivery.trust is 'The checks that the sender passed.';
+comment on column refused_delivery.sqlstate is 'Why: the error of Postgres.';
+comment on column refused_delivery.body is 'The exact bytes.';
+comment on column refused_delivery.body_sha256 is 'Of the body.';
+create trigger append_only before update or delete on refused_delivery
+    for each row execute function refuse_change();
+create trigger no_truncate before truncate on refused_delivery
+    for each statement execute function refuse_change();
+grant select on refused_delivery to recibo_service;
 
 -- Every function that runs as its owner has `search_path = pg_catalog, pg_temp` and names each table with its
 -- schema, which is the one that this migration runs in. So nothing is found that a caller could have made:
@@ -72,6 +105,20 @@ begin
 
     perform pg_notify('recibo_events', '');
 end
+$$
+    $definition$, '@', here);
+
+    -- Set one delivery aside that the log refuses; returns its number there.
+    execute replace($definition$
+create function @.refuse_delivery(
+    source text, account text, provider text, kind text, received_at timestamptz, trust text,
+    sqlstate text, body bytea, body_sha256 bytea)
+returns bigint
+language sql security definer set search_path = pg_catalog, pg_temp as $$
+    insert into @.refused_delivery
+        (source, account, provider, kind, received_at, trust, sqlstate, body, body_sha256)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    returning number
 $$
     $definition$, '@', here);
 

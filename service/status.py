@@ -33,6 +33,8 @@ class Store:
     events: int
     quarantined: int
     parked: int
+    refused: int = 0
+    """Deliveries that Postgres refuses as rows of the log."""
     folded: Mapping[int, int]
     """Partition → log position up to which it is folded."""
     drained: Mapping[int, int] = field(default_factory=dict)
@@ -111,6 +113,7 @@ async def _store(settings: Settings, faults: list[str]) -> Store | None:
         events=row["events"],
         quarantined=row["quarantined"],
         parked=row["parked"],
+        refused=row["refused"],
         folded=_by_partition(row["folded"]),
         drained=_by_partition(row["drained"]),
     )

@@ -78,12 +78,6 @@ INGRESS_ROOT_FAILURES: Final = Counter(
     "Deliveries stored without a root because an adapter raised what it must not. Rises: a bug in it.",
     ["source"],
 )
-INGRESS_STRIPPED: Final = Counter(
-    "recibo_ingress_stripped_total",
-    "Deliveries that Postgres took only without root and headers. Rises: somebody sends what text cannot "
-    "hold.",
-)
-
 INGRESS_LOG_AWAY: Final = Gauge(
     "recibo_ingress_log_away",
     "1 while deliveries go to webhooks.spill instead of the log. Rises: Postgres is away or too slow; "
@@ -139,6 +133,11 @@ WAITING: Final = Gauge(
 
 # The log.
 
+LOG_REFUSED: Final = Counter(
+    "recibo_log_refused_total",
+    "Deliveries that Postgres refuses as rows of the log, set aside in refused_delivery. Any rise: somebody "
+    "sends what the log cannot hold, or a trigger was added; see `recibo quarantine list`.",
+)
 LOG_CLOCK_AHEAD: Final = Counter(
     "recibo_log_clock_ahead_total",
     "Appends while the log's time ran over a minute ahead of the database's clock. Any rise is an alarm: "

@@ -11,6 +11,8 @@ from rich.table import Table
 from service import wiring
 from service.cli import settings
 from service.errors import PermanentError, TransientError
+from service.eventlog.deliveries import REFUSED
+from service.eventlog.deliveries import refused as refused_deliveries
 from service.kafka.headers import receipt
 from service.postgres import connect, sorted_errors
 from service.projector.retry import Retried
@@ -32,9 +34,13 @@ def register(app: typer.Typer) -> None:
 
 @quarantine.command("list")
 def list_quarantined() -> None:
-    """Show every quarantined delivery with its reason, disputes first, then the oldest."""
+    """Show every quarantined delivery with its reason, disputes first, then the oldest.
+
+    After them those that are no rows of the log, because Postgres refuses a value of each: their bytes are in
+    the table refused_delivery.
+    """
     loaded = settings.load()
-    rows = asyncio.run(_quarantined(loaded))
+    rows, refused = asyncio.run(_set_aside(loaded))
     # A word we do not know that speaks of a dispute is money: it comes first.
     rows.sort(key=lambda row: (not row["reason"].startswith("dispute:"), row["position"]))
     table = Table("receipt", "source", "provider", "root", "since", "reason")
@@ -47,7 +53,17 @@ def list_quarantined() -> None:
             f"{row['quarantined_at']:%Y-%m-%d %H:%M:%S}Z",
             row["reason"],
         )
-    Console(soft_wrap=True).print(table if rows else "the quarantine is empty")
+    for row in refused:
+        table.add_row(
+            receipt(REFUSED, row["number"]),
+            row["source"],
+            row["provider"],
+            "none",
+            f"{row['refused_at']:%Y-%m-%d %H:%M:%S}Z",
+            f"Postgres refuses it as a row of the log ({row['sqlstate']}): "
+            f"number {row['number']} of refused_delivery, {row['body_bytes']} bytes",
+        )
+    Console(soft_wrap=True).print(table if rows or refused else "the quarantine is empty")
 
 
 @quarantine.command("retry")
@@ -84,11 +100,12 @@ def _tell(retried: Retried, where: str) -> None:
     typer.echo(f"folded: {retried.folded}; still {where}: {retried.still}")
 
 
-async def _quarantined(loaded: Settings) -> list[asyncpg.Record]:
+async def _set_aside(loaded: Settings) -> tuple[list[asyncpg.Record], list[asyncpg.Record]]:
+    """The quarantined deliveries and the refused ones."""
     connection = await connect(loaded.database.url, application="quarantine")
     try:
         with sorted_errors(lost=TransientError):
-            return await store.quarantined(connection, loaded.log_name)
+            return await store.quarantined(connection, loaded.log_name), await refused_deliveries(connection)
     finally:
         await connection.close()
 
@@ -103,7 +120,8 @@ async def _parked(loaded: Settings) -> list[asyncpg.Record]:
 
 
 async def _retry_quarantined(loaded: Settings, positions: list[int] | None) -> Retried:
-    held = {row["position"] for row in await _quarantined(loaded)}
+    quarantined, _ = await _set_aside(loaded)
+    held = {row["position"] for row in quarantined}
     if strangers := sorted(set(positions or ()) - held):
         raise PermanentError(
             f"not in quarantine: {', '.join(map(str, strangers))} (see `recibo quarantine list`)"

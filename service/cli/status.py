@@ -53,6 +53,11 @@ def _table(found: Status) -> Table:
     table.add_row("projector lag", _number(found.projector_lag()), "positions not folded yet")
     table.add_row("relay lag, events", _number(found.relay_lag("events")), "not in Kafka yet")
     table.add_row("quarantined", _number(store.quarantined if store else None), "`recibo quarantine list`")
+    table.add_row(
+        "refused by Postgres",
+        _number(store.refused if store else None),
+        "kept apart; `recibo quarantine list`",
+    )
     table.add_row("parked roots", _number(store.parked if store else None), "`recibo parked list`")
     return table
 
@@ -69,6 +74,7 @@ def _document(found: Status) -> dict[str, object]:
         "relay_lag": {stream: found.relay_lag(stream) for stream in ("deliveries", "events")},
         "projector_lag": found.projector_lag(),
         "quarantined": store and store.quarantined,
+        "refused": store and store.refused,
         "parked": store and store.parked,
         "settled": found.settled,
     }

@@ -2,29 +2,45 @@
 
 In: rows as the ingress took them. Out: their positions, once they are fsynced. A crash before the
 commit leaves no trace and no gap; one after it leaves all rows of the batch.
+
+A row of which Postgres refuses a value costs only itself: in one transaction its neighbours are appended, and
+it goes to `refused_delivery`, which numbers its rows by itself.
 """
 
-import dataclasses
+import asyncio
 import datetime as dt
+import hashlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import asyncpg
 import structlog
 
 from service import telemetry
-from service.errors import DatumRefusedError, OutcomeUnknownError, TransientError
+from service.errors import InvariantError, TransientError
 from service.postgres import Connection, Pool, borrowed, sorted_errors, statement
 
 log = structlog.get_logger()
 
 _SQL: Final = Path(__file__).parent
 
+REFUSED: Final = "refused"
+"""The place of a refused row in receipts, as a log's name is that of others."""
+
 CLOCK_AHEAD_MAX = dt.timedelta(minutes=1)
 """The log's time may run this far ahead of the database's clock before it is an alarm."""
+
+_REFUSED_CLASSES: Final = frozenset({"22", "54"})
+"""SQLSTATE classes that can speak of one row: data exception, program limit exceeded."""
+
+_PAGE_ROWS: Final = 1_000
+
+_NO_PARTITION: Final = "23514"
+"""A row was to go to the default partition while a partition of its range was attached."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +61,34 @@ class NewDelivery:
     body_sha256: bytes
 
 
+_PROBE: Final = NewDelivery(
+    source="probe",
+    account="probe",
+    provider="probe",
+    root=None,
+    kind=None,
+    received_at=dt.datetime(2000, 1, 1, tzinfo=dt.UTC),
+    trust="none",
+    remote_ip=None,
+    headers="{}",
+    body=b"",
+    body_sha256=hashlib.sha256(b"").digest(),
+)
+"""A row that any log takes which takes any. Never committed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appended:
     """Where the rows of one append are, in the order in which they were given."""
 
     positions: Sequence[int]
-    stripped: frozenset[int]
-    """Indices of the rows that Postgres took only without their root and headers (body whole)."""
+    """In the log; of a refused row its number in `refused_delivery`."""
+    refused: frozenset[int] = frozenset()
+    """Indices of the rows that Postgres refuses."""
+
+
+class _RefusedError(Exception):
+    """Postgres refuses a value of some row of a batch; nothing of it happened."""
 
 
 class DeliveryLog:
@@ -62,22 +99,24 @@ class DeliveryLog:
         self._timeout_s = timeout_s
 
     async def append(self, rows: Sequence[NewDelivery]) -> Appended:
-        """Append `rows` durably, in order.
+        """Append `rows` durably, in order, except those that Postgres refuses: these are set aside durably.
 
-        A datum that Postgres refuses is no outage: the batch is halved until the culprit is alone,
-        and that one is appended without root and headers.
-
-        Raises TransientError while Postgres is away, OutcomeUnknownError if the connection was lost
-        while the append ran: then some of `rows` may be in the log.
+        Raises TransientError while the log takes nothing, OutcomeUnknownError if the connection was lost
+        while a commit ran: then `rows` may be in the log.
         """
         with sorted_errors(lost=TransientError):
             async with self._connection() as (connection, timeout_s):
-
-                async def append(part: Sequence[NewDelivery]) -> int:
+                began = time.monotonic()
+                try:
                     with sorted_errors():
-                        return await append_batch(connection, part, timeout_s=timeout_s)
-
-                return await append_piecewise(append, rows)
+                        return await _append_all(connection, rows, timeout_s=timeout_s)
+                except InvariantError as error:
+                    # For a sender it is an outage like any other: the spill takes over.
+                    raise TransientError(str(error), store="postgres") from error
+                except _RefusedError:
+                    # The connection is well: it said so itself.
+                    left_s = timeout_s - (time.monotonic() - began)
+                    return await _append_in_parts(connection, rows, timeout_s=left_s)
 
     async def probe(self) -> None:
         """Return if an append could succeed now: the head row was locked, written and committed.
@@ -96,42 +135,115 @@ class DeliveryLog:
             yield connection, max(0.001, self._timeout_s - (time.monotonic() - began))
 
 
-AppendOnce = Callable[[Sequence[NewDelivery]], Awaitable[int]]
-"""Appends all the rows or none; their first position. Raises DatumRefusedError, or another error."""
+async def append_setting_aside(connection: Connection, rows: Sequence[NewDelivery]) -> Appended:
+    """Append `rows` in the caller's transaction; set aside, in it too, those that Postgres refuses.
 
-
-async def append_piecewise(append: AppendOnce, rows: Sequence[NewDelivery]) -> Appended:
-    """Append `rows` in order, in as few calls as the data that Postgres refuses allow.
-
-    Those are appended without root and headers, their bodies whole.
+    Raises TransientError where a row can neither be appended nor set aside, InvariantError if the log is
+    wrong, or what asyncpg raises; the caller then rolls back.
     """
     try:
-        first = await append(rows)
-    except DatumRefusedError:
+        # A savepoint: a refused value must not take the rest of the transaction along.
+        async with connection.transaction():
+            first = await append_batch(connection, rows)
+    except asyncpg.PostgresError as error:
+        if not _may_speak_of_a_row(error):
+            raise
         if len(rows) == 1:
-            return await _append_stripped(append, rows[0])
-        middle = len(rows) // 2
-        head = await append_piecewise(append, rows[:middle])
-        tail = await _append_rest(append, rows[middle:])
-        return Appended(
-            positions=[*head.positions, *tail.positions],
-            stripped=head.stripped | {index + middle for index in tail.stripped},
-        )
-    return Appended(positions=range(first, first + len(rows)), stripped=frozenset())
+            number = await _set_aside(connection, rows[0], error.sqlstate)
+            return Appended(positions=[number], refused=frozenset({0}))
+    else:
+        return Appended(positions=range(first, first + len(rows)))
+    middle = len(rows) // 2
+    head = await append_setting_aside(connection, rows[:middle])
+    tail = await append_setting_aside(connection, rows[middle:])
+    return Appended(
+        positions=[*head.positions, *tail.positions],
+        refused=head.refused | {index + middle for index in tail.refused},
+    )
 
 
-async def _append_rest(append: AppendOnce, rows: Sequence[NewDelivery]) -> Appended:
+def tell_refused(rows: Sequence[NewDelivery], appended: Appended) -> None:
+    """Count and log the rows that were set aside, once that is committed."""
+    telemetry.LOG_REFUSED.inc(len(appended.refused))
+    for index in sorted(appended.refused):
+        log.error("log.delivery_refused", number=appended.positions[index], source=rows[index].source)
+
+
+async def refused(connection: Connection) -> list[asyncpg.Record]:
+    """All that was set aside, in order, without the bodies."""
+    found: list[asyncpg.Record] = []
+    while page := await connection.fetch(
+        statement(_SQL, "list_refused"), found[-1]["number"] if found else 0, _PAGE_ROWS
+    ):
+        found += page
+    return found
+
+
+async def _append_all(connection: Connection, rows: Sequence[NewDelivery], *, timeout_s: float) -> Appended:
     try:
-        return await append_piecewise(append, rows)
-    except TransientError as error:
-        # What stood before these rows is in the log, so of the whole nobody can say that it is not.
-        raise OutcomeUnknownError(f"after a part was appended: {error}", store=error.store) from error
+        first = await append_batch(connection, rows, timeout_s=timeout_s)
+    except asyncpg.PostgresError as error:
+        if _may_speak_of_a_row(error):
+            raise _RefusedError from None
+        raise
+    return Appended(positions=range(first, first + len(rows)))
 
 
-async def _append_stripped(append: AppendOnce, row: NewDelivery) -> Appended:
-    first = await append([dataclasses.replace(row, root=None, headers="{}")])
-    log.warning("log.datum_refused", position=first, source=row.source)
-    return Appended(positions=range(first, first + 1), stripped=frozenset({0}))
+async def _append_in_parts(
+    connection: Connection, rows: Sequence[NewDelivery], *, timeout_s: float
+) -> Appended:
+    """What DeliveryLog.append does with a batch that was refused as a whole."""
+    transaction = connection.transaction()
+    with sorted_errors(lost=TransientError):
+        try:
+            async with asyncio.timeout(timeout_s):
+                await transaction.start()
+                appended = await append_setting_aside(connection, rows)
+        except BaseException:
+            # Before any COMMIT: nothing happened, and Postgres rolls back once the session ends.
+            connection.terminate()
+            raise
+    with sorted_errors():
+        await transaction.commit()
+    tell_refused(rows, appended)
+    return appended
+
+
+async def _set_aside(connection: Connection, row: NewDelivery, sqlstate: str | None) -> int:
+    """Set `row` aside and return its number there.
+
+    Raises TransientError if the log takes no other row either, or that table does not take this one.
+    """
+    transaction = connection.transaction()
+    try:
+        await transaction.start()
+        await append_batch(connection, [_PROBE])
+        await transaction.rollback()
+        number: int = await connection.fetchval(
+            statement(_SQL, "refuse_delivery"),
+            row.source,
+            row.account,
+            row.provider,
+            row.kind,
+            row.received_at,
+            row.trust,
+            sqlstate,
+            row.body,
+            row.body_sha256,
+        )
+    except asyncpg.PostgresError as error:
+        if not _may_speak_of_a_row(error):
+            raise
+        raise TransientError(
+            f"Postgres refuses a row ({sqlstate}) and cannot set it aside either ({error.sqlstate}): "
+            "look for a trigger or a constraint on delivery_log or refused_delivery",
+            store="postgres",
+        ) from None
+    return number
+
+
+def _may_speak_of_a_row(error: asyncpg.PostgresError) -> bool:
+    return (error.sqlstate or "")[:2] in _REFUSED_CLASSES
 
 
 async def append_batch(
@@ -139,8 +251,24 @@ async def append_batch(
 ) -> int:
     """Append `rows` as they are; their first position, the others follow densely.
 
-    Raises what asyncpg raises; the caller knows whether a lost connection leaves a doubt.
+    Raises InvariantError if the log is wrong, and else what asyncpg raises; the caller knows whether a lost
+    connection leaves a doubt.
     """
+    try:
+        return await _append_batch(connection, rows, timeout_s)
+    except asyncpg.IntegrityConstraintViolationError as error:
+        if error.sqlstate == _NO_PARTITION:
+            raise TransientError(
+                f"a partition of the log is just being made ({error.sqlstate})", store="postgres"
+            ) from None
+        raise InvariantError(
+            f"the log refuses every append ({error.sqlstate}): its head row does not fit its table, as after "
+            "a restore of one without the other. Compare log_head.last_position with max(position) of "
+            "delivery_log, and restore both from one backup"
+        ) from None
+
+
+async def _append_batch(connection: Connection, rows: Sequence[NewDelivery], timeout_s: float | None) -> int:
     appended = await connection.fetchrow(
         statement(_SQL, "append_deliveries"),
         [row.source for row in rows],

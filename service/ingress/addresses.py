@@ -37,7 +37,11 @@ def sender(peer: str | None, forwarded: Sequence[str], trusted: tuple[Network, .
 
 @functools.lru_cache(maxsize=4096)
 def parse(text: str) -> Address | None:
-    """The address, with or without a port, an IPv4 one in IPv6 clothes as IPv4; null where it is none."""
+    """The address, with or without a port, an IPv4 one in IPv6 clothes as IPv4; null where it is none.
+
+    The scope of an IPv6 address (`%eth0`) is dropped: it means something only on the machine that wrote it,
+    and a sender may put any character there.
+    """
     text = text.strip()
     if with_port := _WITH_PORT.fullmatch(text):
         text = with_port["v6"] or with_port["v4"]
@@ -45,9 +49,11 @@ def parse(text: str) -> Address | None:
         address = ipaddress.ip_address(text)
     except ValueError:
         return None
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+    if not isinstance(address, ipaddress.IPv6Address):
+        return address
+    if address.ipv4_mapped is not None:
         return address.ipv4_mapped
-    return address
+    return address if address.scope_id is None else ipaddress.IPv6Address(int(address))
 
 
 def contains(networks: Sequence[Network], address: Address) -> bool:

@@ -21,7 +21,7 @@ from multidict import MultiDict, MultiMapping
 
 from service import telemetry
 from service.errors import TransientError
-from service.eventlog.deliveries import NewDelivery
+from service.eventlog.deliveries import REFUSED, NewDelivery
 from service.ingress.addresses import Address, sender
 from service.ingress.answers import Rejected, problem, quarantined, receipt
 from service.ingress.bodies import Arriving, read_body
@@ -43,7 +43,7 @@ Health = Callable[[], Mapping[str, object]]
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _Query = MultiMapping[str]
 
-REFUSED_BY_POSTGRES: Final = "headers or root: Postgres refuses a value"
+REFUSED_BY_POSTGRES: Final = "Postgres refuses a value of it"
 
 _KIND: Final = re.compile(r"[a-z_]{1,32}", re.ASCII)
 _NO_QUERY: Final[_Query] = MultiDict()
@@ -158,12 +158,12 @@ class _Endpoint:
             raise Rejected(503, headers={"Retry-After": str(self._settings.retry_after_s)}) from error
 
     def _answer(self, stored: Stored, root: str | Unrooted) -> web.StreamResponse:
+        if stored.place == REFUSED:
+            self._quarantined.inc()
+            return quarantined(stored.place, stored.position, REFUSED_BY_POSTGRES)
         if isinstance(root, Unrooted):
             self._quarantined.inc()
             return quarantined(stored.place, stored.position, root.reason)
-        if stored.stripped:
-            self._quarantined.inc()
-            return quarantined(stored.place, stored.position, REFUSED_BY_POSTGRES)
         self._stored.inc()
         return receipt(stored.place, stored.position)
 

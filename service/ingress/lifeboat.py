@@ -17,8 +17,8 @@ import structlog
 
 from service import telemetry
 from service.crashpoints import crashpoint
-from service.errors import OutcomeUnknownError, PermanentError, ReciboError, TransientError
-from service.eventlog.deliveries import Appended, NewDelivery
+from service.errors import OutcomeUnknownError, ReciboError, TransientError
+from service.eventlog.deliveries import REFUSED, Appended, NewDelivery
 from service.ingress.switch import Switch
 from service.waiting import either, pause
 
@@ -48,11 +48,9 @@ class Stored(NamedTuple):
     """A delivery that is durable, as its receipt names it."""
 
     place: str
-    """The log's name, or `spill-<partition>`."""
+    """The log's name, `spill-<partition>`, or `refused` where Postgres refuses a value of it."""
     position: int
-    """There: the log position, or the offset."""
-    stripped: bool = False
-    """Postgres took it only without its root and headers."""
+    """There: the log position, the offset, or the number."""
 
 
 class Lifeboat:
@@ -76,7 +74,7 @@ class Lifeboat:
         """Where each of `rows` is, in order.
 
         Raises TransientError where neither store takes them: they may be in one all the same only after
-        `ingress.outcome_unknown`. Raises PermanentError for what Postgres refuses even when stripped.
+        `ingress.outcome_unknown`.
         """
         if self._switch.takes_log:
             appended = await self._append(rows)
@@ -106,8 +104,6 @@ class Lifeboat:
         self._appending = True
         try:
             appended = await self._append_accounted(rows)
-        except PermanentError:
-            raise
         except Exception as error:  # noqa: BLE001  Whatever it is, the spill is there.
             self._tell_away(error)
             self._move(self._switch.append_failed())
@@ -141,11 +137,10 @@ class Lifeboat:
         return places
 
     def _in_log(self, appended: Appended) -> Sequence[Stored]:
-        if not appended.stripped:
+        if not appended.refused:
             return [Stored(self._log_name, position) for position in appended.positions]
-        telemetry.INGRESS_STRIPPED.inc(len(appended.stripped))
         return [
-            Stored(self._log_name, position, index in appended.stripped)
+            Stored(REFUSED if index in appended.refused else self._log_name, position)
             for index, position in enumerate(appended.positions)
         ]
 

@@ -23,10 +23,9 @@ from service.crashpoints import crashpoint
 from service.errors import InvariantError, TransientError
 from service.eventlog.deliveries import (
     Appended,
-    AppendOnce,
     NewDelivery,
-    append_batch,
-    append_piecewise,
+    append_setting_aside,
+    tell_refused,
 )
 from service.kafka import topics
 from service.kafka.consumer import Record, reader
@@ -133,11 +132,13 @@ class Drainer:
                 transaction(connection),
             ):
                 await self._advance(connection, partition, expected, reached)
-                appended = await append_piecewise(_within(connection), rows) if rows else None
+                appended = await append_setting_aside(connection, rows) if rows else None
                 crashpoint("drain.appended")
         crashpoint("drain.committed")
         self._next[partition] = reached
         self._tell_appended(partition, records, appended)
+        if appended is not None:
+            tell_refused(rows, appended)
         return len(rows)
 
     async def _advance(self, connection: Connection, partition: int, expected: int, reached: int) -> None:
@@ -182,27 +183,23 @@ class Drainer:
             logger.error("drain.records_missing", partition=partition, count=count)
 
     def _tell_appended(self, partition: int, records: Sequence[Record], appended: Appended | None) -> None:
-        count = 0 if appended is None else len(appended.positions)
-        telemetry.DRAIN_APPENDED.inc(count)
-        # The way from a spill receipt to its row: offsets and positions run in step.
+        in_log = [] if appended is None else _positions_in_log(appended)
+        telemetry.DRAIN_APPENDED.inc(len(in_log))
+        # The way from a spill receipt to its row: offsets and positions run in step, past what was refused.
         logger.info(
             "drain.appended",
             partition=partition,
             offset=records[0].offset,
-            position=None if appended is None else appended.positions[0],
-            count=count,
+            position=in_log[0] if in_log else None,
+            count=len(in_log),
         )
+
+
+def _positions_in_log(appended: Appended) -> Sequence[int]:
+    if not appended.refused:
+        return appended.positions
+    return [at for index, at in enumerate(appended.positions) if index not in appended.refused]
 
 
 def _row(record: Record) -> NewDelivery:
     return wire.decode(record.headers, record.value or b"")
-
-
-def _within(connection: Connection) -> AppendOnce:
-    async def append(rows: Sequence[NewDelivery]) -> int:
-        with sorted_errors():
-            # A savepoint: a refused datum must not take the rest of the transaction along.
-            async with connection.transaction():
-                return await append_batch(connection, rows)
-
-    return append

@@ -13,6 +13,8 @@ from tests.checker.report import Finding
 _KIND: Final = re.compile(r"[a-z_]{1,32}", re.ASCII)
 _RECEIPT: Final = re.compile(r"(.+)-(\d+)", re.ASCII)
 _OPERATOR: Final = "operator"
+_REFUSED: Final = "refused"
+"""In receipts: kept beside the log, which cannot hold it."""
 
 
 class Request(NamedTuple):
@@ -64,8 +66,9 @@ class Accounts:
         self._tallies: dict[bytes, _Tally] = {}
         self._endpoints: dict[tuple[tuple[str, str | None], ...], tuple[tuple[str, str | None], ...]] = {}
         self._receipts: dict[int, bytes] = {}
+        self._receipts_of_refused: dict[int, bytes] = {}
         self._strangers: list[Entry] = []
-        self._receipts_twice: list[int] = []
+        self._receipts_twice: list[str] = []
         self.requests = 0
         self.acknowledged = 0
         self.rows = 0
@@ -90,9 +93,16 @@ class Accounts:
         """Enter an append or spill of which the ingress does not know whether it is there."""
         self._tallies.setdefault(body_sha256, _Tally()).unknown += 1
 
+    def refused_row(self, entry: Entry) -> None:
+        """Enter a row of those that the log cannot hold; its position is its number."""
+        self._enter(entry, self._receipts_of_refused)
+
     def row(self, entry: Entry) -> None:
         """Enter a row of the log."""
         self.rows += 1
+        self._enter(entry, self._receipts)
+
+    def _enter(self, entry: Entry, receipts: dict[int, bytes]) -> None:
         if entry.source == _OPERATOR and entry.provider == _OPERATOR:
             return
         tally = self._tallies.get(entry.body_sha256)
@@ -102,8 +112,8 @@ class Accounts:
         tally.rows += 1
         tally.first_row = tally.first_row or entry.position
         # A receipt that names a position names this very body.
-        if self._receipts.get(entry.position) == entry.body_sha256:
-            del self._receipts[entry.position]
+        if receipts.get(entry.position) == entry.body_sha256:
+            del receipts[entry.position]
 
     def findings(self) -> Iterator[Finding]:
         """What does not add up, once all is entered."""
@@ -119,10 +129,11 @@ class Accounts:
                     f"{tally.rows} rows from position {tally.first_row} on, {tally.sent} requests of which "
                     f"{tally.refused} were refused, {tally.unknown} unknown outcomes",
                 )
-        for position, digest in self._receipts.items():
-            yield Finding("lost", f"receipt {self._log}-{position}", f"no row there of body {digest.hex()}")
-        for position in self._receipts_twice:
-            yield Finding("lost", f"receipt {self._log}-{position}", "given to two deliveries")
+        for place, receipts in ((self._log, self._receipts), (_REFUSED, self._receipts_of_refused)):
+            for position, digest in receipts.items():
+                yield Finding("lost", f"receipt {place}-{position}", f"no row there of body {digest.hex()}")
+        for receipt in self._receipts_twice:
+            yield Finding("lost", f"receipt {receipt}", "given to two deliveries")
         for entry in self._strangers:
             yield Finding(
                 "stranger", f"delivery {self._log}-{entry.position}", f"no request to {entry.source} sent it"
@@ -131,11 +142,13 @@ class Accounts:
     def _receipt(self, request: Request) -> None:
         found = _RECEIPT.fullmatch(request.receipt or "")
         # A spilled delivery's position is known to nobody yet: its body alone must be there.
-        if found and found[1] == self._log:
-            position = int(found[2])
-            if position in self._receipts:
-                self._receipts_twice.append(position)
-            self._receipts[position] = request.body_sha256
+        if found is None or found[1] not in {self._log, _REFUSED}:
+            return
+        receipts = self._receipts if found[1] == self._log else self._receipts_of_refused
+        position = int(found[2])
+        if position in receipts:
+            self._receipts_twice.append(f"{found[1]}-{position}")
+        receipts[position] = request.body_sha256
 
 
 def gaps(name: str, positions: Iterable[int], *, head: int | None = None) -> Iterator[Finding]:

@@ -104,6 +104,9 @@ class _Check:
             key = row.root or f"?{row.position}"
             raw.row(row.position, (RAW, partition(key, count)), _row_mark(key, row, digest), name=key)
             self._keep(row)
+        for found in await stores.refused(self._connection):
+            number, source, kind, provider, digest = found
+            accounts.refused_row(Entry(number, source, kind, provider, digest))
         heads = await stores.heads(self._connection)
         self._report.requests = accounts.requests
         self._report.acknowledged = accounts.acknowledged

@@ -79,6 +79,13 @@ async def deliveries(connection: Connection) -> AsyncIterator[Row]:
         after = page[-1]["position"]
 
 
+async def refused(connection: Connection) -> list[asyncpg.Record]:
+    """The deliveries that the log could not hold, in order."""
+    return await connection.fetch(
+        "select number, source, kind, provider, sha256(body) as digest from refused_delivery order by number"
+    )
+
+
 class EventRow(NamedTuple):
     """A row of the event log."""
 

@@ -19,13 +19,15 @@ from aiokafka import TopicPartition
 
 from projections.delivery import PARTITIONS
 from service.errors import OutcomeUnknownError, TransientError
-from service.eventlog.deliveries import NewDelivery
+from service.eventlog.deliveries import NewDelivery, append_batch
 from service.kafka import topics
 from service.kafka.consumer import reader
+from service.postgres import connect
 from service.spill import writer
 from service.spill.writer import SpillWriter
 from tests.deliveries import new_delivery
 from tests.outages import Answer, Servers, assert_kept, frozen, health, lines, load, servers
+from tests.poison import EVERY_ROW, HEAD_BEHIND
 from tests.roles import Process, resident_mb, role
 from tests.servers import Kafka, eventually, fresh_prefix, fresh_topics, new_database
 
@@ -369,10 +371,69 @@ async def test_a_datum_that_postgres_refuses_does_not_hold_up_the_spill(
 
     connection = await asyncpg.connect(database_url)
     stored = await connection.fetch("select root, body from delivery_log order by position")
+    refused = await connection.fetch("select body from refused_delivery")
     await connection.close()
-    assert [row["body"] for row in stored] == [row.body for row in rows]
-    assert stored[4]["root"] is None
-    assert stored[5]["root"] == "shop:order:5"
+    assert [row["body"] for row in stored] == [row.body for row in rows if row is not rows[4]]
+    assert [row["body"] for row in refused] == [b"the culprit"]
+
+
+async def test_a_log_that_is_wrong_is_not_filled_from_the_spill(
+    database_url: str, kafka: Kafka, tmp_path: Path
+) -> None:
+    connection = await connect(database_url, application="test")
+    await append_batch(connection, [new_delivery(b"before")])
+    owner = await asyncpg.connect(database_url)
+    await owner.execute(HEAD_BEHIND)
+    await spill(kafka, [new_delivery(b"one"), new_delivery(b"two")])
+
+    async with role("drain", database_url, kafka, tmp_path, crashpoint="none") as drain:
+        code = await asyncio.wait_for(drain.process.wait(), 60)
+
+    left = await owner.fetchval("select count(*) from spill_offset where next_offset > 1")
+    await owner.close()
+    await connection.close()
+    assert code == 3
+    assert "23505" in drain.log.read_text() and "max(position)" in drain.log.read_text()
+    assert left == 0
+    assert await bodies(database_url) == [b"before"]
+
+
+async def test_while_the_log_is_wrong_deliveries_are_spilled_and_the_operator_told_why(
+    database_url: str, kafka: Kafka, tmp_path: Path
+) -> None:
+    connection = await connect(database_url, application="test")
+    await append_batch(connection, [new_delivery(b"before")])
+    owner = await asyncpg.connect(database_url)
+    await owner.execute(HEAD_BEHIND)
+
+    async with role("ingress", database_url, kafka, tmp_path) as ingress:
+        await eventually(lambda: reports(ingress, spill="ok"), what="the spill is ready")
+        async with load(ingress.port) as ledger:
+            await ledger.answered(in_spill, count=100)
+
+    await owner.close()
+    await connection.close()
+    (away,) = lines(ingress, "ingress.log_away")
+    assert ledger.statuses().keys() == {200}
+    assert "23505" in str(away["detail"]) and "restore both from one backup" in str(away["detail"])
+
+
+async def test_a_row_that_can_be_put_nowhere_makes_the_drain_wait_and_say_for_what(
+    database_url: str, kafka: Kafka, tmp_path: Path
+) -> None:
+    owner = await asyncpg.connect(database_url)
+    await owner.execute(EVERY_ROW.format(table="delivery_log", sqlstate="54000"))
+    await spill(kafka, [new_delivery(b"one"), new_delivery(b"two")])
+
+    async with role("drain", database_url, kafka, tmp_path) as drain:
+        await eventually(lambda: waits_for(drain, "postgres"), what="it says what it waits for")
+        await owner.execute("drop trigger poison on delivery_log")
+        await drained(database_url, kafka)
+
+    await owner.close()
+    (told,) = lines(drain, "store.away")
+    assert "54000" in str(told["detail"]) and "refused_delivery" in str(told["detail"])
+    assert await bodies(database_url) == [b"one", b"two"]
 
 
 async def test_a_row_comes_out_of_the_spill_as_it_went_in(

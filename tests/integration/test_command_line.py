@@ -12,7 +12,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from service.eventlog.deliveries import append_batch
+from service.eventlog.deliveries import append_batch, append_setting_aside
 from service.kafka.topics import TOPICS
 from service.postgres import connect
 from tests.deliveries import admin_payment, new_delivery
@@ -258,6 +258,8 @@ async def test_what_is_set_aside_is_listed_and_retried(
     connection = await connect(database_url, application="test")
     readable = admin_payment("pay_1", "APPROVED")
     await append_batch(connection, [new_delivery(b"[1]"), new_delivery(readable.body, root=None)])
+    async with connection.transaction():
+        await append_setting_aside(connection, [new_delivery(b"never shown", root="\x00")])
     await _fold(database_url, kafka)
 
     listed = await recibo("quarantine", "list")
@@ -267,6 +269,7 @@ async def test_what_is_set_aside_is_listed_and_retried(
     orders = await connection.fetch("select root, status from order_state")
     await connection.close()
     assert "main-1" in listed.out and "main-2" in listed.out
+    assert "refused-1" in listed.out and "22021" in listed.out and "never shown" not in listed.out
     assert retried.out == "folded: 1; still in quarantine or parked: 1\n"
     assert "main-1" in left.out and "main-2" not in left.out
     assert [tuple(row) for row in orders] == [("shop:order:pay_1", "paid")]

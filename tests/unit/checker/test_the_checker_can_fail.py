@@ -65,6 +65,22 @@ def test_a_receipt_that_names_another_row_is_found() -> None:
     assert accounted([sent(receipt="main-1")] * 2, [logged(1), logged(2)]) == ["lost"]
 
 
+def test_a_refused_delivery_must_be_where_its_receipt_says() -> None:
+    def found(receipt: str, *refused: Entry) -> list[str]:
+        accounts = Accounts("main")
+        accounts.request(sent(receipt=receipt))
+        for entry in refused:
+            accounts.refused_row(entry)
+        return kinds(accounts.findings())
+
+    assert found("refused-1", logged(1)) == []
+    assert found("spill-3-17", logged(1)) == []
+    assert "lost" in found("refused-1")
+    assert found("refused-1", logged(2)) == ["lost"]
+    assert found("main-1", logged(1)) == ["lost"]
+    assert found("refused-1", logged(1), logged(2)) == ["doubled"]
+
+
 # 2: no row without a request or an unknown outcome.
 
 

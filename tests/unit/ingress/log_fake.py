@@ -14,7 +14,7 @@ class LogFake:
         """Every append that was tried, in order."""
         self.failures: list[Exception] = []
         """Raised by the next appends, one each; what is raised was not stored."""
-        self.stripped: frozenset[int] = frozenset()
+        self.refused: frozenset[int] = frozenset()
         self.probes: list[Exception | None] = []
         """What the next probes find, one each: an error, or null for a log that answers."""
         self.open = asyncio.Event()
@@ -42,7 +42,7 @@ class LogFake:
             raise self.failures.pop(0)
         first = self._last + 1
         self._last += len(rows)
-        return Appended(positions=range(first, self._last + 1), stripped=self.stripped)
+        return Appended(positions=range(first, self._last + 1), refused=self.refused)
 
     async def probe(self) -> None:
         found = self.probes.pop(0) if self.probes else None

@@ -210,13 +210,18 @@ class TestReceipts:
 
         assert (log.rows[0].body, log.rows[0].root) == (body, None)
 
-    async def test_what_postgres_takes_only_stripped_is_said_to_be_quarantined(
+    async def test_what_postgres_refuses_is_said_to_be_quarantined(
         self, http: aiohttp.ClientSession, log: LogFake
     ) -> None:
-        log.stripped = frozenset({0})
+        log.refused = frozenset({0})
 
         async with http.post("/webhooks/open", data=BODY) as answer:
-            assert (await answer.json())["status"] == "quarantined"
+            assert answer.status == 200
+            assert await answer.json() == {
+                "receipt": "refused-1",
+                "status": "quarantined",
+                "reason": "Postgres refuses a value of it",
+            }
 
     async def test_odd_headers_are_stored_escaped(self, ingress: Ingress, log: LogFake) -> None:
         odd = request_of(

@@ -149,13 +149,13 @@ async def test_a_batch_that_cannot_be_kept_is_told_to_all_of_it_and_to_nobody_el
     assert outcomes[0] is not outcomes[1]
 
 
-async def test_a_row_that_was_taken_without_root_and_headers_says_so(log: LogFake) -> None:
+async def test_a_row_that_was_refused_says_so(log: LogFake) -> None:
     batch = group_commit(log, SETTINGS)
-    log.stripped = frozenset({1})
+    log.refused = frozenset({1})
 
     stored = await asyncio.gather(*append_all(batch, [delivery()] * 3))
 
-    assert [one.stripped for one in stored] == [False, True, False]
+    assert [one.place for one in stored] == ["main", "refused", "main"]
 
 
 async def test_a_client_that_goes_away_takes_nothing_with_it(log: LogFake) -> None:

@@ -52,7 +52,13 @@ async def test_while_the_log_takes_them_nothing_is_spilled(
 
 @pytest.mark.parametrize(
     "error",
-    [TransientError("away"), OutcomeUnknownError("lost"), InvariantError("no table"), ZeroDivisionError()],
+    [
+        TransientError("away"),
+        OutcomeUnknownError("lost"),
+        DatumRefusedError("a value"),
+        InvariantError("no table"),
+        ZeroDivisionError(),
+    ],
     ids=lambda error: type(error).__name__,
 )
 async def test_whatever_keeps_the_log_from_taking_a_batch_it_is_spilled(
@@ -64,13 +70,12 @@ async def test_whatever_keeps_the_log_from_taking_a_batch_it_is_spilled(
     assert lifeboat.health() == {"log": "away"}
 
 
-async def test_a_datum_that_the_log_refuses_is_no_outage(
+async def test_a_row_that_the_log_refuses_has_a_place_of_its_own_and_is_no_outage(
     lifeboat: Lifeboat, log: LogFake, spill: SpillFake
 ) -> None:
-    log.failures = [DatumRefusedError("even when stripped")]
+    log.refused = frozenset({1})
 
-    with pytest.raises(DatumRefusedError):
-        await lifeboat.keep(ROWS)
+    assert await lifeboat.keep(ROWS) == [Stored("main", 1), Stored("refused", 2)]
 
     assert spill.batches == []
     assert lifeboat.health() == {"log": "ok"}
