@@ -1,7 +1,8 @@
 -- Why:  the service's role could act as the tables' owner: ensure_partitions, SECURITY DEFINER, looked for
 --       names in the caller's temporary tables first. And it could write the logs past the functions that
---       keep them dense. And one row that Postgres refuses had no place, so it kept others from theirs.
--- Lock: creates or replaces functions; changes rights for a moment.
+--       keep them dense. And one row that Postgres refuses had no place, so it kept others from theirs. And making a
+--       partition held the head row while it waited for readers of the default partition.
+-- Lock: creates or replaces functions; changes rights, and holds the head rows, for a moment.
 -- Beside: the releases before it append by the same functions and go on; only their probe, an UPDATE of the
 --       head row, is refused, so an ingress of theirs that has switched to the spill stays there.
 
@@ -133,50 +134,154 @@ end
 $$
     $definition$, '@', here);
 
+    -- Where the next partition of a log begins: right after the last one. Where the head has come near that,
+    -- or is past it, further on: no append may get there while the partition is being made. What lies between
+    -- stays in the default partition.
+    execute replace($definition$
+create function @.next_partition(which text, out first bigint, out head bigint, out rows bigint)
+language sql stable as $$
+    select case
+               when last.position > h.last_position + margin.rows then last.position
+               else (h.last_position / margin.rows + 3) * margin.rows + 1
+           end,
+           h.last_position,
+           h.partition_rows
+    from @.log_head h
+    cross join lateral (select least(h.partition_rows, 5000000) as rows) margin
+    cross join lateral (
+        select coalesce(max(p.end_position), 1) as position from @.log_partition p where p.log = h.log
+    ) last
+    where h.log = which
+$$
+    $definition$, '@', here);
+
+    -- Make partitions until `ahead` whole ones lie beyond the head; returns how many were made, or null where
+    -- rows in the default partition have to be told apart first (exclude_from_default).
+    --
+    -- Takes the default partition first, for it is what readers hold, and takes it at once or not at all, so
+    -- nobody waits behind a wait. The head row is not touched: no append comes near these ranges.
     execute replace($definition$
 create or replace function @.ensure_partitions(which text, ahead integer) returns integer
-language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '1s' as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '100ms' as $$
 declare
-    parent text := case which when 'deliveries' then 'delivery_log' when 'events' then 'event_log' end;
-    head @.log_head;
-    first bigint;
-    stray bigint;
+    parent constant text := @.log_table(which);
+    spare constant text := parent || '_default';
+    upcoming record;
     child text;
+    strays boolean;
     made integer := 0;
 begin
-    if parent is null then
-        raise exception 'no such log: %', which using errcode = 'invalid_parameter_value';
-    end if;
     -- Look before locking: nearly every call finds nothing to do.
-    select * into head from @.log_head where log = which;
-    select coalesce(max(end_position), 1) into first from @.log_partition where log = which;
-    if first > head.last_position + ahead * head.partition_rows then
+    select * into upcoming from @.next_partition(which);
+    if upcoming.first > upcoming.head + ahead * upcoming.rows then
         return 0;
     end if;
-    select * into head from @.log_head where log = which for update;
-    loop
-        select coalesce(max(end_position), 1) into first from @.log_partition where log = which;
-        exit when first > head.last_position + ahead * head.partition_rows;
-        -- Rows that fell into the default partition stay there; the ranges resume after them.
-        execute format('select max(position) from @.%I', parent || '_default') into stray;
-        first := greatest(first, coalesce(stray, 0) + 1);
-        child := format('%s_%s', parent, lpad(first::text, 19, '0'));
+    -- Each relay looks, the ones that stand by too: one of them makes what is missing.
+    if not pg_try_advisory_xact_lock(hashtext('recibo ' || spare)) then
+        return 0;
+    end if;
+    execute format('lock table @.%I in access exclusive mode nowait', spare);
+    select * into upcoming from @.next_partition(which);
+    execute format('select exists (select from @.%I)', spare) into strays;
+    if strays and not exists (
+        select from pg_constraint
+        where conrelid = format('@.%I', spare)::regclass and convalidated
+          and conname = format('none_from_%s', upcoming.first)
+    ) then
+        return null;
+    end if;
+    while upcoming.first <= upcoming.head + ahead * upcoming.rows loop
+        child := format('%s_%s', parent, lpad(upcoming.first::text, 19, '0'));
         execute format('create table @.%I (like @.%I including all)', child, parent);
         execute format(
-            'create trigger no_truncate before truncate on @.%I for each statement execute function @.refuse_change()',
-            child);
+            'create trigger no_truncate before truncate on @.%I for each statement'
+            ' execute function @.refuse_change()', child);
         execute format(
             'alter table @.%I attach partition @.%I for values from (%s) to (%s)',
-            parent, child, first, first + head.partition_rows);
-        insert into @.log_partition values (which, first, first + head.partition_rows);
+            parent, child, upcoming.first, upcoming.first + upcoming.rows);
+        insert into @.log_partition values (which, upcoming.first, upcoming.first + upcoming.rows);
+        upcoming.first := upcoming.first + upcoming.rows;
         made := made + 1;
     end loop;
+    perform @.admit_to_default(spare);
     return made;
+end
+$$
+    $definition$, '@', here);
+
+    -- Say that the default partition has no row where the next partitions will be. Once that is validated,
+    -- attaching them spares a scan of all that is there, under a lock that keeps its readers out.
+    --
+    -- Until then nothing may be appended there either, which is far ahead of the head.
+    execute replace($definition$
+create function @.exclude_from_default(which text, ahead integer) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '100ms' as $$
+declare
+    spare constant text := @.log_table(which) || '_default';
+    upcoming record;
+begin
+    execute format('lock table @.%I in access exclusive mode nowait', spare);
+    select * into upcoming from @.next_partition(which);
+    perform @.admit_to_default(spare);
+    execute format(
+        'alter table @.%I add constraint %I check (position < %s or position >= %s) not valid',
+        spare, format('none_from_%s', upcoming.first), upcoming.first, upcoming.first + (ahead + 2) * upcoming.rows);
+end
+$$
+    $definition$, '@', here);
+
+    -- Look through the default partition whether that is so; readers and appends go on meanwhile.
+    execute replace($definition$
+create function @.validate_default(which text) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '100ms' as $$
+declare
+    spare constant text := @.log_table(which) || '_default';
+    name text;
+begin
+    for name in
+        select conname from pg_constraint
+        where conrelid = format('@.%I', spare)::regclass and conname ~ '^none_from_' and not convalidated
+    loop
+        execute format('alter table @.%I validate constraint %I', spare, name);
+    end loop;
+end
+$$
+    $definition$, '@', here);
+
+    -- Take back what exclude_from_default said.
+    execute replace($definition$
+create function @.admit_to_default(spare text) returns void
+language plpgsql as $$
+declare
+    name text;
+begin
+    for name in
+        select conname from pg_constraint
+        where conrelid = format('@.%I', spare)::regclass and conname ~ '^none_from_'
+    loop
+        execute format('alter table @.%I drop constraint %I', spare, name);
+    end loop;
+end
+$$
+    $definition$, '@', here);
+
+    -- The table of a log.
+    execute replace($definition$
+create function @.log_table(which text) returns text
+language plpgsql immutable as $$
+begin
+    if which not in ('deliveries', 'events') then
+        raise exception 'no such log: %', which using errcode = 'invalid_parameter_value';
+    end if;
+    return case which when 'deliveries' then 'delivery_log' else 'event_log' end;
 end
 $$
     $definition$, '@', here);
 end
 $migration$;
+
+-- Fewer and larger ones: each costs every reader of the log a little.
+update log_head set partition_rows = 25000000;
 
 revoke insert on delivery_log, event_log from recibo_service;
 revoke update on log_head from recibo_service;

@@ -133,6 +133,12 @@ WAITING: Final = Gauge(
 
 # The log.
 
+PARTITIONS_FAILING: Final = Gauge(
+    "recibo_partitions_failing",
+    "1 while no partition can be made ahead of a log; it is tried each minute. Stays 1: a transaction holds "
+    "the default partition (pg_dump, an analyst's query); after two hours of full load rows fall into it.",
+    ["log"],
+)
 LOG_REFUSED: Final = Counter(
     "recibo_log_refused_total",
     "Deliveries that Postgres refuses as rows of the log, set aside in refused_delivery. Any rise: somebody "

@@ -23,7 +23,7 @@ from service.projector.retry import Retry
 from service.projector.watermark import Watermark
 from service.readmodels.apply import Folder
 from service.readmodels.positions import Positions
-from service.relay.partitions import Partitions
+from service.relay import partitions
 from service.relay.relay import Relay
 from service.relay.streams import Deliveries, Events, Stream
 from service.runtime import Role
@@ -114,11 +114,11 @@ async def drain(settings: Settings) -> AsyncIterator[Sequence[Role]]:
 async def relay(settings: Settings) -> AsyncIterator[Sequence[Role]]:
     """Log → Kafka, for both logs; and the partitions that they grow into."""
     streams: Sequence[Stream] = (Deliveries(settings.log_name), Events())
-    async with _pool(settings, "partitions") as opened:
-        partitions = Partitions(opened)
+    async with _pool(settings, "partitions", statement_timeout_s=partitions.GIVES_UP_S) as opened:
+        ahead = partitions.Partitions(opened)
         yield [
             *(_relay_role(settings, stream) for stream in streams),
-            Role(name="partitions", run=partitions.run, health=partitions.waiting.details),
+            Role(name="partitions", run=ahead.run, health=ahead.health),
         ]
 
 

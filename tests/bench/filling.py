@@ -36,7 +36,7 @@ async def fill(database_url: str, rows: int, *, seed: int = 1) -> None:
                 first + count - 1,
                 recorded_at,
             )
-        await owner.fetchval("select ensure_partitions('deliveries', 3)")
+        await owner.fetchval("select ensure_partitions('deliveries', 8)")
     await owner.execute("vacuum analyze delivery_log")
     await owner.close()
 
