@@ -2,13 +2,17 @@
 
 Every connection runs as `recibo_service`, whatever it logged in as, so the log's immutability does
 not hang on a DSN: that role has no right to change or remove a row of it.
+
+A new connection is used only once it is seen to be what the promises rest on (service/session.sql): a
+session of Postgres's own with the role and the time limits that were asked for, in UTF-8, whose commits are
+durable. That is one query a connection, and none an acquire.
 """
 
 import functools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 
@@ -61,10 +65,11 @@ async def connect(
 ) -> Connection:
     """One connection as the service's role. Raises TransientError while Postgres is away.
 
-    A statement without an answer within `command_timeout_s` is given up; null: never.
+    A statement without an answer within `command_timeout_s` is given up; null: never. Raises InvariantError
+    if it is no session of Postgres's own.
     """
     with sorted_errors(lost=TransientError), reaching("RECIBO_DATABASE_URL"):
-        return await asyncpg.connect(
+        return await _open(
             url,
             timeout=timeout_s,
             command_timeout=command_timeout_s,
@@ -86,7 +91,7 @@ async def connect_as_owner(
     finding the live one. Its statements may take as long as they need, whatever the login's own limits; the
     session ends when it is idle for `idle_s_max` seconds (0: never).
 
-    Raises TransientError while Postgres is away.
+    Raises TransientError while Postgres is away, InvariantError if it is no session of Postgres's own.
     """
     server_settings = _LIMITS | {
         "application_name": f"recibo-{application}",
@@ -98,7 +103,7 @@ async def connect_as_owner(
     if schema is not None:
         server_settings["search_path"] = quoted(schema)
     with sorted_errors(lost=TransientError), reaching("RECIBO_MIGRATION_DATABASE_URL"):
-        return await asyncpg.connect(url, timeout=timeout_s, server_settings=server_settings)
+        return await _open(url, timeout=timeout_s, server_settings=server_settings)
 
 
 def quoted(name: str) -> str:
@@ -108,9 +113,17 @@ def quoted(name: str) -> str:
 
 @asynccontextmanager
 async def pool(
-    url: str, *, application: str, size_max: int, statement_timeout_s: float = 0.0
+    url: str,
+    *,
+    application: str,
+    size_max: int,
+    statement_timeout_s: float = 0.0,
+    storage_is_durable: bool = False,
 ) -> AsyncIterator[Pool]:
     """A pool as the service's role. It opens connections as needed: Postgres may be away at first.
+
+    An acquire raises InvariantError if the connection is no session of Postgres's own, or if the server does
+    not write through to its disk, unless `storage_is_durable` says that the storage answers for that.
 
     The server itself gives up a statement after `statement_timeout_s` (0: never), and then says that
     nothing of it happened, which a client that gives up cannot know. One that does not even say that is
@@ -123,6 +136,7 @@ async def pool(
         timeout=5.0,
         command_timeout=2 * statement_timeout_s or None,
         reset=_leave_as_it_is,
+        connect=functools.partial(_open, writes_through=not storage_is_durable),
         server_settings=_server_settings(application)
         | {"statement_timeout": str(int(statement_timeout_s * 1000))},
     )
@@ -194,6 +208,73 @@ def sorted_errors(lost: type[TransientError] = OutcomeUnknownError) -> Iterator[
         raise lost(
             f"the connection to Postgres was lost: {type(error).__name__}", store="postgres"
         ) from error
+
+
+async def _open(
+    url: str, *, writes_through: bool = False, **options: Any
+) -> "asyncpg.Connection[asyncpg.Record]":
+    """A connection that is what was asked for. `writes_through`: the server must, for a commit to last.
+
+    Raises InvariantError if it is not, and what asyncpg raises.
+    """
+    try:
+        connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(url, **options)
+    except asyncpg.ProtocolViolationError as error:
+        # A pooler refuses the settings that come with the login; Postgres takes them all.
+        raise InvariantError(_pooled(f"it refuses the login's settings, {error.sqlstate}")) from None
+    try:
+        session = await connection.fetchrow(
+            statement(Path(__file__).parent, "session"), timeout=options.get("timeout")
+        )
+        assert session is not None
+        _require_own(session, connection.get_server_pid(), options["server_settings"])
+        if writes_through:
+            _require_write_through(session)
+    except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError) as error:
+        connection.terminate()
+        raise InvariantError(_pooled(f"it forgets prepared statements, {error.sqlstate}")) from None
+    except BaseException:
+        # Not closed: a server that does not answer would be waited for.
+        connection.terminate()
+        raise
+    return connection
+
+
+def _require_own(session: asyncpg.Record, pid: int, asked: Mapping[str, str]) -> None:
+    """Raise InvariantError unless this is a session of Postgres's own, with what was asked for at login."""
+    if session["pid"] != pid:
+        raise InvariantError(_pooled("the process that answers is not the one that took the login"))
+    if session["role"] != asked.get("role", session["role"]):
+        raise InvariantError(_pooled(f"the session runs as {session['role']}, not as {asked['role']}"))
+    for setting, found in (
+        ("statement_timeout", session["statement_timeout_s"]),
+        ("idle_in_transaction_session_timeout", session["idle_in_transaction_s"]),
+    ):
+        if setting in asked and int(asked[setting]) != round(found * 1000):
+            raise InvariantError(_pooled(f"{setting} is {found} s, not {int(asked[setting]) / 1000} s"))
+    if session["encoding"] != "UTF8":
+        raise InvariantError(
+            f"the database's encoding is {session['encoding']}, which cannot hold every delivery: "
+            "create it with encoding 'UTF8'"
+        )
+
+
+def _pooled(why: str) -> str:
+    return (
+        f"a pooler stands before Postgres ({why}): its sessions do not keep settings, locks and "
+        "notifications. Connect directly: point RECIBO_DATABASE_URL at Postgres itself"
+    )
+
+
+def _require_write_through(session: asyncpg.Record) -> None:
+    """Raise InvariantError if a crash of the server's machine may lose what it has confirmed."""
+    off = [setting for setting in ("fsync", "full_page_writes") if session[setting] == "off"]
+    if off:
+        raise InvariantError(
+            f"{' and '.join(off)} of Postgres {'is' if len(off) == 1 else 'are'} off: a power cut may lose "
+            "what was confirmed. Turn it on, or, where the storage answers for it, set "
+            "storage_is_durable = true under [database]"
+        )
 
 
 def literal(text: str) -> str:

@@ -47,6 +47,8 @@ class DatabaseSettings:
     migration_url: str = field(repr=False)
     """The owner's login, for `recibo migrate` and for `recibo replay`, which makes and moves tables."""
     pool_size_max: int = 4
+    storage_is_durable: bool = False
+    """The storage answers for what `fsync` and `full_page_writes` do; otherwise both must be on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,8 +266,14 @@ def _database(environment: _Environment, table: Declaration) -> DatabaseSettings
     url = environment.database_url("RECIBO_DATABASE_URL", None)
     migration_url = environment.database_url("RECIBO_MIGRATION_DATABASE_URL", url)
     pool_size_max = table.integer("pool_size_max", DatabaseSettings.pool_size_max, at_most=1_000)
+    storage_is_durable = table.boolean("storage_is_durable", DatabaseSettings.storage_is_durable)
     table.refuse_unknown()
-    return DatabaseSettings(url=url, migration_url=migration_url, pool_size_max=pool_size_max)
+    return DatabaseSettings(
+        url=url,
+        migration_url=migration_url,
+        pool_size_max=pool_size_max,
+        storage_is_durable=storage_is_durable,
+    )
 
 
 def _kafka(environment: _Environment, table: Declaration) -> KafkaSettings:

@@ -58,7 +58,7 @@ async def ingress(settings: Settings) -> AsyncIterator[Sequence[Role]]:
         batch = GroupCommit(lifeboat.keep, settings.ingress)
 
         def health() -> Mapping[str, object]:
-            return {**batch.health(), **lifeboat.health(), **spill.health()}
+            return {**batch.health(), **lifeboat.health(), **spill.health(), **_trusted(settings)}
 
         application = app.build(
             settings.sources.values(),
@@ -105,7 +105,7 @@ async def drain(settings: Settings) -> AsyncIterator[Sequence[Role]]:
             await drainer.run(stopping)
 
         def health() -> Mapping[str, object]:
-            return {"to_drain": drainer.to_drain, **waiting.details()}
+            return {"to_drain": drainer.to_drain, **waiting.details(), **_trusted(settings)}
 
         yield [Role(name="drain", run=run, health=health)]
 
@@ -116,9 +116,13 @@ async def relay(settings: Settings) -> AsyncIterator[Sequence[Role]]:
     streams: Sequence[Stream] = (Deliveries(settings.log_name), Events())
     async with _pool(settings, "partitions", statement_timeout_s=partitions.GIVES_UP_S) as opened:
         ahead = partitions.Partitions(opened)
+
+        def health() -> Mapping[str, object]:
+            return {**ahead.health(), **_trusted(settings)}
+
         yield [
             *(_relay_role(settings, stream) for stream in streams),
-            Role(name="partitions", run=ahead.run, health=ahead.health),
+            Role(name="partitions", run=ahead.run, health=health),
         ]
 
 
@@ -170,7 +174,7 @@ async def projector(settings: Settings) -> AsyncIterator[Sequence[Role]]:
 
         def health() -> Mapping[str, object]:
             places = {str(at): place.position for at, place in folding.places.items()}
-            return {"partitions": places, **folding.waiting.details()}
+            return {"partitions": places, **folding.waiting.details(), **_trusted(settings)}
 
         yield [Role(name="projector", run=run, health=health)]
 
@@ -213,7 +217,13 @@ def _pool(
         application=application,
         size_max=settings.database.pool_size_max,
         statement_timeout_s=statement_timeout_s,
+        storage_is_durable=settings.database.storage_is_durable,
     )
+
+
+def _trusted(settings: Settings) -> Mapping[str, object]:
+    """For health: what the operator answers for and nobody can check."""
+    return {"storage_is_durable": "by setting"} if settings.database.storage_is_durable else {}
 
 
 async def _right_topics(

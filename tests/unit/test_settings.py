@@ -49,6 +49,12 @@ def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
     assert settings.database.migration_url == settings.database.url
 
 
+def test_that_the_storage_is_durable_must_be_said_plainly(tmp_path: Path) -> None:
+    assert loaded(tmp_path, "[database]\nstorage_is_durable = true").database.storage_is_durable
+    faults = faults_of(tmp_path, '[database]\nstorage_is_durable = "yes"')
+    assert faults == "database.storage_is_durable: takes true or false"
+
+
 def test_the_example_is_valid_and_its_tables_hold_the_defaults() -> None:
     names = ("BARTE_TOKEN", "ADMIN_SIGNING_KEY", "ADMIN_TOKEN", "GEN_TOKEN", "APROVEI_TOKEN")
     example = Path(__file__).parents[2] / "recibo.example.toml"
@@ -60,6 +66,7 @@ def test_the_example_is_valid_and_its_tables_hold_the_defaults() -> None:
     assert settings.ingress == type(settings.ingress)()
     assert settings.relay == type(settings.relay)()
     assert settings.projector == type(settings.projector)()
+    assert not settings.database.storage_is_durable
     assert settings.database.pool_size_max == type(settings.database).pool_size_max
 
 
