@@ -133,6 +133,9 @@ async def pool(
         url,
         min_size=0,
         max_size=size_max,
+        # What is open and prepared stays so: to open it anew would be on somebody's way.
+        max_inactive_connection_lifetime=0.0,
+        max_cached_statement_lifetime=0,
         timeout=5.0,
         command_timeout=2 * statement_timeout_s or None,
         reset=_leave_as_it_is,

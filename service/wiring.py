@@ -11,7 +11,7 @@ from typing import Final
 
 from projections.fold import fold_version
 from projections.providers import root_of
-from service.eventlog.deliveries import DeliveryLog
+from service.eventlog.deliveries import DeliveryLog, server_gives_up_s
 from service.ingress import app, server
 from service.ingress.batch import GroupCommit
 from service.ingress.lifeboat import Lifeboat
@@ -32,24 +32,21 @@ from service.spill.drainer import Drainer
 from service.spill.writer import SpillWriter
 from service.waiting import Waiting, pause
 
-_SERVER_GIVES_UP_AT: Final = 0.75
-"""Of the append's timeout: Postgres then says itself that nothing happened, and nobody need doubt it."""
-
 _DRAIN_GIVES_UP_S: Final = 60.0
 """Nobody waits for it: only a server that is gone for good should be given up."""
 
 _PROJECTOR_GIVES_UP_S: Final = 30.0
 """Far more than a batch takes: a connection that died unnoticed must not keep a projector for ever."""
 
-_SPILL_WAITED_FOR_S: Final = 1.0
-"""At the start, so that one without Postgres has Kafka ready before the first delivery."""
+_STORES_WAITED_FOR_S: Final = 1.0
+"""At the start, for each: the first delivery finds a connection open, and without Postgres Kafka ready."""
 
 
 @asynccontextmanager
 async def ingress(settings: Settings) -> AsyncIterator[Sequence[Role]]:
     """HTTP → log, or spill. Starts without either server, and goes on to the log without a usable spill."""
     timeout_s = settings.ingress.append_timeout_s
-    async with _pool(settings, "ingress", statement_timeout_s=_SERVER_GIVES_UP_AT * timeout_s) as opened:
+    async with _pool(settings, "ingress", statement_timeout_s=server_gives_up_s(timeout_s)) as opened:
         log = DeliveryLog(opened, timeout_s=timeout_s)
         spill = SpillWriter(
             bootstrap=settings.kafka.bootstrap, prefix=settings.kafka.topic_prefix, log=settings.log_name
@@ -58,7 +55,13 @@ async def ingress(settings: Settings) -> AsyncIterator[Sequence[Role]]:
         batch = GroupCommit(lifeboat.keep, settings.ingress)
 
         def health() -> Mapping[str, object]:
-            return {**batch.health(), **lifeboat.health(), **spill.health(), **_trusted(settings)}
+            return {
+                **batch.health(),
+                **lifeboat.health(),
+                **log.health(),
+                **spill.health(),
+                **_trusted(settings),
+            }
 
         application = app.build(
             settings.sources.values(),
@@ -71,7 +74,8 @@ async def ingress(settings: Settings) -> AsyncIterator[Sequence[Role]]:
 
         async def run(stopping: asyncio.Event) -> None:
             try:
-                await pause(_SPILL_WAITED_FOR_S, spill.tried)
+                await pause(_STORES_WAITED_FOR_S, log.tried)
+                await pause(_STORES_WAITED_FOR_S, spill.tried)
                 await server.serve(application, stopping, drain=batch.drain, settings=settings.ingress)
             finally:
                 answered.set()
@@ -82,6 +86,7 @@ async def ingress(settings: Settings) -> AsyncIterator[Sequence[Role]]:
 
         yield [
             Role(name="ingress", run=run, health=health),
+            Role(name="log", run=log.keep_ready, health=log.health),
             Role(name="spill", run=run_spill, health=spill.health),
             Role(name="lifeboat", run=lifeboat.run, health=lifeboat.health),
         ]

@@ -11,8 +11,8 @@ import asyncio
 import datetime as dt
 import hashlib
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,7 @@ import structlog
 from service import telemetry
 from service.errors import InvariantError, TransientError
 from service.postgres import Connection, Pool, borrowed, sorted_errors, statement
+from service.waiting import pause
 
 log = structlog.get_logger()
 
@@ -38,6 +39,10 @@ _REFUSED_CLASSES: Final = frozenset({"22", "54"})
 """SQLSTATE classes that can speak of one row: data exception, program limit exceeded."""
 
 _PAGE_ROWS: Final = 1_000
+
+_READY_S: Final = 1.0
+"""Between looks whether a connection is open for the next append."""
+_OPEN_S_MAX: Final = 5.0
 
 _NO_PARTITION: Final = "23514"
 """A row was to go to the default partition while a partition of its range was attached."""
@@ -91,12 +96,30 @@ class _RefusedError(Exception):
     """Postgres refuses a value of some row of a batch; nothing of it happened."""
 
 
+def server_gives_up_s(timeout_s: float) -> float:
+    """Return the `statement_timeout` for appends of `timeout_s`: Postgres says itself what did not happen."""
+    return 0.75 * timeout_s
+
+
 class DeliveryLog:
-    """The append side of `delivery_log`, for one that must know within `timeout_s` where it stands."""
+    """The append side of `delivery_log`, for one that must know within `timeout_s` where it stands.
+
+    One append at a time. Its connection is open, and its statement prepared, before it comes (`keep_ready`).
+    """
 
     def __init__(self, pool: Pool, *, timeout_s: float) -> None:
+        """`pool`: its server gives up after `server_gives_up_s(timeout_s)`."""
         self._pool = pool
         self._timeout_s = timeout_s
+        # Less would end here before it ends there, in doubt; an eighth is for the way.
+        self._sent_with_s = 0.875 * timeout_s
+        self._appending = 0
+        self.tried = asyncio.Event()
+        """Set once it is known whether Postgres was there at the start."""
+
+    def health(self) -> Mapping[str, object]:
+        """Whether the next append finds a connection open."""
+        return {"log_connection": "open" if self._pool.get_idle_size() or self._appending else "none"}
 
     async def append(self, rows: Sequence[NewDelivery]) -> Appended:
         """Append `rows` durably, in order, except those that Postgres refuses: these are set aside durably.
@@ -104,19 +127,18 @@ class DeliveryLog:
         Raises TransientError while the log takes nothing, OutcomeUnknownError if the connection was lost
         while a commit ran: then `rows` may be in the log.
         """
-        with sorted_errors(lost=TransientError):
-            async with self._connection() as (connection, timeout_s):
-                began = time.monotonic()
-                try:
-                    with sorted_errors():
-                        return await _append_all(connection, rows, timeout_s=timeout_s)
-                except InvariantError as error:
-                    # For a sender it is an outage like any other: the spill takes over.
-                    raise TransientError(str(error), store="postgres") from error
-                except _RefusedError:
-                    # The connection is well: it said so itself.
-                    left_s = timeout_s - (time.monotonic() - began)
-                    return await _append_in_parts(connection, rows, timeout_s=left_s)
+        deadline = time.monotonic() + self._timeout_s
+        self._appending += 1
+        try:
+            with sorted_errors(lost=TransientError):
+                async with borrowed(self._pool, timeout_s=self._timeout_s) as connection:
+                    if deadline - time.monotonic() >= self._sent_with_s:
+                        return await self._append(connection, rows, deadline)
+        finally:
+            self._appending -= 1
+        raise TransientError(
+            "a connection to Postgres took too long to open: nothing was sent", store="postgres"
+        )
 
     async def probe(self) -> None:
         """Return if an append could succeed now: the head row was locked, written and committed.
@@ -124,15 +146,46 @@ class DeliveryLog:
         Raises TransientError, or what else an append would raise.
         """
         with sorted_errors(lost=TransientError):
-            async with self._connection() as (connection, timeout_s):
-                await connection.execute(statement(_SQL, "probe"), timeout=timeout_s)
+            async with borrowed(self._pool, timeout_s=self._timeout_s) as connection:
+                # As long as an append has with a connection that was there: the next one finds this one.
+                await connection.execute(statement(_SQL, "probe"), timeout=self._timeout_s)
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[tuple[Connection, float]]:
-        """A connection, and the time that is left for using it."""
-        began = time.monotonic()
-        async with borrowed(self._pool, timeout_s=self._timeout_s) as connection:
-            yield connection, max(0.001, self._timeout_s - (time.monotonic() - began))
+    async def keep_ready(self, stopping: asyncio.Event) -> None:
+        """Keep a connection open until asked to stop. Raises InvariantError if none may be used."""
+        while not stopping.is_set():
+            await self.make_ready()
+            self.tried.set()
+            await pause(_READY_S, stopping)
+
+    async def make_ready(self) -> None:
+        """Open a connection, its append prepared, if none waits.
+
+        Raises InvariantError if it may not be used.
+        """
+        if self._appending or self._pool.get_idle_size():
+            return
+        with suppress(TransientError), sorted_errors(lost=TransientError):
+            async with borrowed(self._pool, timeout_s=_OPEN_S_MAX) as connection:
+                with _outage(), sorted_errors(lost=TransientError):
+                    # Of nothing: it is prepared, here and in Postgres, by being done once.
+                    await append_batch(connection, [], timeout_s=self._timeout_s)
+
+    async def _append(self, connection: Connection, rows: Sequence[NewDelivery], deadline: float) -> Appended:
+        try:
+            with _outage(), sorted_errors():
+                return await _append_all(connection, rows, timeout_s=deadline - time.monotonic())
+        except _RefusedError:
+            # The connection is well: it said so itself.
+            return await _append_in_parts(connection, rows, timeout_s=deadline - time.monotonic())
+
+
+@contextmanager
+def _outage() -> Iterator[None]:
+    """For a sender a log that is wrong is an outage like any other: the spill takes over."""
+    try:
+        yield
+    except InvariantError as error:
+        raise TransientError(str(error), store="postgres") from error
 
 
 async def append_setting_aside(connection: Connection, rows: Sequence[NewDelivery]) -> Appended:
@@ -194,7 +247,7 @@ async def _append_in_parts(
 ) -> Appended:
     """What DeliveryLog.append does with a batch that was refused as a whole."""
     transaction = connection.transaction()
-    with sorted_errors(lost=TransientError):
+    with _outage(), sorted_errors(lost=TransientError):
         try:
             async with asyncio.timeout(timeout_s):
                 await transaction.start()
