@@ -5,6 +5,7 @@ from random import Random
 from typing import Final
 
 from tests.faults.every.crashes import CRASHES
+from tests.faults.every.database import DATABASE
 from tests.faults.every.kafka import KAFKA
 from tests.faults.every.others import OTHERS
 from tests.faults.every.postgres import POSTGRES
@@ -26,6 +27,7 @@ SINGLE: Final = (
     *ROOTS,
     *WIRES,
     *POSTGRES,
+    *DATABASE,
     *KAFKA,
     *TOPICS,
     *RESTARTS,
