@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Final
 
 import orjson
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 _PROBLEM: Final = "application/problem+json"
@@ -66,7 +66,8 @@ class _Answer(web.Response):
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         transport = request.transport
-        if transport is None or not request.keep_alive or request.version != HttpVersion11:
+        # Closed after it, or asked for in HTTP/1.0, it needs a header more.
+        if transport is None or not request.keep_alive or super().keep_alive is False:
             return await super().prepare(request)
         transport.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\nDate: %b\r\n\r\n%b"

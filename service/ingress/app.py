@@ -49,7 +49,7 @@ _KIND: Final = re.compile(r"[a-z_]{1,32}", re.ASCII)
 _NO_QUERY: Final[_Query] = MultiDict()
 _COUNTED_BY_SOURCE: Final = frozenset({401, 403, 503})
 _STRANGERS: Final = frozenset({401, 403, 404, 405})
-"""What those get who have no business here."""
+"""What those get who have no business here; the connection closes after it."""
 
 
 def build(
@@ -182,18 +182,18 @@ def _route(app: web.Application, path: str, handler: _Handler, pace: Pace) -> No
             rejected = Rejected(500)
         # Its frames hold the body, which is not to wait along.
         rejected.__traceback__ = None
-        in_turn = rejected.status not in _STRANGERS or await pace.turn()
-        return _problem(request, rejected, close=not in_turn)
+        if rejected.status in _STRANGERS:
+            await pace.turn()
+        return _problem(rejected)
 
     app.router.add_route("*", path, answer, expect_handler=_expect_later)
 
 
-def _problem(request: web.Request, rejected: Rejected, *, close: bool) -> web.StreamResponse:
+def _problem(rejected: Rejected) -> web.StreamResponse:
     if rejected.status not in _COUNTED_BY_SOURCE:
         telemetry.INGRESS_REJECTED.labels(status=str(rejected.status)).inc()
     answer = problem(rejected.status, rejected.title, headers=rejected.headers)
-    # What was not read would stand before the next request.
-    if close or not request.content.is_eof():
+    if rejected.status in _STRANGERS:
         answer.force_close()
     return answer
 

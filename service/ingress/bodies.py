@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from service.ingress.answers import Rejected
 from service.settings import IngressSettings
@@ -95,7 +95,11 @@ def _rest(request: web.Request) -> bytes:
 async def _collect(request: web.Request, arriving: Arriving, settings: IngressSettings) -> bytes:
     if (request.content_length or 0) > settings.body_bytes_max:
         raise _too_large(settings)
-    if request.headers.get("Expect", "").strip().lower() == "100-continue":
+    # A sender of HTTP/1.0 would take it for the answer.
+    if (
+        request.version == HttpVersion11
+        and request.headers.get("Expect", "").strip().lower() == "100-continue"
+    ):
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         # As aiohttp's own does: the answer proper has not begun.
         request.writer.output_size = 0

@@ -117,6 +117,11 @@ def request_of(path: str, body: bytes, *headers: bytes, method: bytes = b"POST")
     return head + b"\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body
 
 
+def kept(path: str, body: bytes = BODY, *headers: bytes) -> bytes:
+    """A request that leaves its connection open."""
+    return request_of(path, body, *headers).replace(b"Connection: close\r\n", b"")
+
+
 def status_of(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1])
 
@@ -237,9 +242,7 @@ class TestReceipts:
         assert stored["x-odd"] == WITHHELD
 
     async def test_requests_on_one_connection_are_answered_in_order(self, ingress: Ingress) -> None:
-        kept = request_of("/webhooks/open", BODY).replace(b"Connection: close\r\n", b"")
-
-        answer = await ingress.exchange(kept + kept + request_of("/webhooks/open", BODY))
+        answer = await ingress.exchange(kept("/webhooks/open") * 2 + request_of("/webhooks/open", BODY))
 
         assert [b"main-%d" % n in answer for n in (1, 2, 3)] == [True] * 3
         assert answer.index(b"main-1") < answer.index(b"main-2") < answer.index(b"main-3")
@@ -330,7 +333,18 @@ class TestRefusals:
             answer = await impatient.exchange(asking % name)
             assert status_of(answer) == status
 
-    async def test_who_floods_is_told_the_same_and_loses_the_connection(
+    @pytest.mark.parametrize("path", ["/webhooks/tokened", "/webhooks/elsewhere", "/webhooks/nobody", "/"])
+    async def test_a_stranger_loses_the_connection(self, path: str, ingress: Ingress, log: LogFake) -> None:
+        refused, stored = kept(path), kept("/webhooks/open")
+
+        answer = await ingress.exchange(refused + stored)
+
+        assert status_of(answer) in {401, 403, 404}
+        assert b"Connection: close" in answer
+        assert answer.count(b"HTTP/1.1") == 1
+        assert log.rows == []
+
+    async def test_who_floods_is_told_the_same_and_does_not_hold_up_others(
         self, start: Starter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(app, "Pace", lambda: Pace(per_second=0.001, burst=3))
@@ -340,7 +354,6 @@ class TestRefusals:
             honest = await http.post("/webhooks/open", data=BODY)
 
         assert [answer.status for answer in answers] == [401] * 6
-        assert [answer.headers.get("Connection") for answer in answers] == [None] * 4 + ["close"] * 2
         assert honest.status == 200
 
 
@@ -584,6 +597,20 @@ class TestBodies:
         assert log.rows == []
         assert lines == []
 
+    async def test_broken_framing_is_told_at_once(self, ingress: Ingress) -> None:
+        head = b"POST /webhooks/open HTTP/1.1\r\nHost: r\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", ingress.port)
+        writer.write(head)
+        for broken in (b"{}\r\n", b"zz\r\n"):
+            # Each is read by itself: an answer to another request has come in between.
+            await ingress.exchange(request_of("/health", b"", method=b"GET"))
+            writer.write(broken)
+
+        answer = await asyncio.wait_for(reader.read(), SETTINGS.body_timeout_s / 2)
+        writer.close()
+
+        assert document_of(answer)["status"] == 400
+
     async def test_where_bodies_under_way_fill_their_memory_the_one_that_took_longest_is_given_up(
         self, start: Starter, log: LogFake
     ) -> None:
@@ -607,6 +634,63 @@ class TestBodies:
         assert log.rows == []
 
 
+class TestConnections:
+    @pytest.mark.parametrize("wanted", [b"h2c", b"websocket"])
+    async def test_behind_a_request_to_upgrade_nothing_is_answered(
+        self, wanted: bytes, ingress: Ingress, log: LogFake
+    ) -> None:
+        upgrade = kept("/webhooks/open", b'{"id": "1"}', b"Connection: Upgrade", b"Upgrade: " + wanted)
+
+        answer = await ingress.exchange(upgrade + kept("/webhooks/open"), kept("/webhooks/open"))
+
+        assert answer.count(b"receipt") == 1
+        assert [row.body for row in log.rows] == [b'{"id": "1"}']
+
+    async def test_a_request_is_kept_whatever_is_sent_behind_it(self, ingress: Ingress, log: LogFake) -> None:
+        answer = await ingress.exchange(kept("/webhooks/open") + b"no request\r\n\r\n")
+
+        assert status_of(answer) == 200
+        assert b"400 Bad Request" in answer
+        assert [row.body for row in log.rows] == [BODY]
+
+    async def test_a_trailer_is_no_header_of_the_next_request(self, ingress: Ingress, log: LogFake) -> None:
+        first = chunked(BODY, size=4).replace(b"Connection: close\r\n", b"")
+        trailed = first.removesuffix(b"\r\n") + b"User-Agent: a trailer\r\n\r\n"
+
+        answer = await ingress.exchange(trailed + request_of("/webhooks/open", BODY))
+
+        assert answer.count(b"receipt") == 1
+        assert "trailer" not in str([row.headers for row in log.rows])
+
+    async def test_a_sender_of_http_1_0_gets_one_answer(self, ingress: Ingress) -> None:
+        asking = request_of("/webhooks/open", BODY, b"Expect: 100-continue").replace(b"HTTP/1.1", b"HTTP/1.0")
+        reader, writer = await asyncio.open_connection("127.0.0.1", ingress.port)
+        writer.write(asking.removesuffix(BODY))
+
+        # Had it been told to continue, that would come before the answer.
+        beginning = asyncio.create_task(reader.read())
+        await asyncio.wait([beginning], timeout=0.05)
+        writer.write(BODY)
+        answer = await beginning
+        writer.close()
+
+        assert answer.startswith(b"HTTP/1.0 200 OK")
+
+    async def test_a_head_may_come_in_any_pieces(self, ingress: Ingress, log: LogFake) -> None:
+        request = b"\r\n\r\n" + kept("/webhooks/open")
+        told = b""
+        for size in (1, 2, 3, 5):
+            reader, writer = await asyncio.open_connection("127.0.0.1", ingress.port)
+            for at in range(0, len(request), size):
+                writer.write(request[at : at + size])
+                await asyncio.sleep(0)
+            told += await reader.readuntil(b"}")
+            writer.close()
+
+        assert told.count(b"receipt") == 4
+        assert [row.body for row in log.rows] == [BODY] * 4
+
+
 class TestSlowClients:
     @pytest.mark.parametrize("part", [b"", b"P", b"POST /webhooks/open HTTP/1.1\r\nHost: r\r\n"])
     async def test_who_never_sends_a_whole_head_is_closed(self, part: bytes, start: Starter) -> None:
@@ -628,10 +712,10 @@ class TestSlowClients:
     async def test_half_a_head_behind_a_whole_request_is_closed_after_the_answer(
         self, start: Starter, log: LogFake
     ) -> None:
-        kept = request_of("/webhooks/open", BODY).replace(b"Connection: close\r\n", b"")
+        whole = kept("/webhooks/open")
 
         async with start(HURRIED) as ingress:
-            answer = await ingress.exchange(kept + kept[:30])
+            answer = await ingress.exchange(whole + whole[:30])
 
         assert answer.count(b"HTTP/1.1") == 1
         assert len(log.rows) == 1
@@ -641,7 +725,7 @@ class TestSlowClients:
         self, path: str, start: Starter, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(app, "Pace", lambda: Pace(per_second=1_000_000))
-        asking = request_of(path, BODY).replace(b"Connection: close\r\n", b"") * 1_000
+        asking = kept(path) * 1_000
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.setblocking(False)  # noqa: FBT003  The standard library's way.
@@ -665,7 +749,7 @@ class TestSlowClients:
             request_of("*", b"", method=b"OPTIONS"),
             request_of("/webhooks/open", BODY),
             request_of("/webhooks/open", BODY)[:-3],
-            request_of("/webhooks/open", BODY).replace(b"Connection: close\r\n", b"") * 20,
+            kept("/webhooks/open") * 20,
         ],
         ids=["no HTTP", "no path", "whole", "half a body", "many"],
     )
@@ -690,13 +774,11 @@ class TestSlowClients:
     async def test_one_connection_too_many_ends_the_one_that_was_silent_longest(
         self, start: Starter, log: LogFake
     ) -> None:
-        kept = request_of("/webhooks/open", BODY).replace(b"Connection: close\r\n", b"")
-
         async with start(dataclasses.replace(SETTINGS, connections_max=3)) as ingress:
             honest, silent, later = [
                 await asyncio.open_connection("127.0.0.1", ingress.port) for _ in range(3)
             ]
-            honest[1].write(kept)
+            honest[1].write(kept("/webhooks/open"))
             await honest[0].readuntil(b'"main-1"}')
             answer = await ingress.exchange(request_of("/webhooks/open", BODY))
             assert await silent[0].read() == b""
@@ -745,7 +827,7 @@ class TestStopping:
     async def test_an_idle_connection_does_not_hold_it_up(self, start: Starter) -> None:
         async with start(SETTINGS) as ingress:
             reader, writer = await asyncio.open_connection("127.0.0.1", ingress.port)
-            writer.write(request_of("/webhooks/open", BODY).replace(b"Connection: close\r\n", b""))
+            writer.write(kept("/webhooks/open"))
             await reader.readuntil(b"main-1")
 
             ingress.stopping.set()

@@ -1,0 +1,284 @@
+"""One connection: take its bytes apart into requests, one at a time, and answer each before the next is read.
+
+In: bytes, however they are cut. Out: the n-th answer belongs to the n-th request, or the connection closes.
+A crash closes the connection without an answer, and the sender tries again.
+
+aiohttp's parser (3.14) reads ahead, and what it reads behind a request can be lost or mixed up: after
+`Upgrade: h2c` it drops the rest of the segment, a malformed request takes the well-formed ones before it
+along, and the trailers of a chunked body become headers of the next request. So the parser gets the bytes of
+one request only, up to the end that its head declares; what comes behind waits here until the answer is
+written. Where the head declares no length, or a proxy may see the end elsewhere, the connection closes after
+the answer.
+
+This module alone uses private parts of aiohttp: _messages, _waiter, _parser, _request_count, _close,
+_force_close, _buffer_paused and _task_handler of RequestHandler, and _ErrInfo. They are held by
+tests/unit/ingress/test_app.py and tests/guarantees/test_the_nth_answer_belongs_to_the_nth_request.py.
+"""
+
+import asyncio
+from http import HTTPStatus
+from typing import Any, Final, cast
+
+import structlog
+from aiohttp import HttpVersion11, StreamReader, web
+from aiohttp.http import HttpProcessingError, RawRequestMessage
+from aiohttp.http_exceptions import BadHttpMessage
+from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.web_protocol import _ErrInfo
+
+from service import telemetry
+from service.ingress.answers import problem
+from service.ingress.connections import Connections
+
+log = structlog.get_logger()
+
+_HEAD_ENDS: Final = b"\r\n\r\n"
+_UNKNOWN: Final = -1
+"""The length of a body whose end the parser finds, such as a chunked one."""
+
+
+class HttpConnection(web.RequestHandler):
+    """One connection, which never quotes what came over it.
+
+    aiohttp's own words about a request that it cannot even parse do, to the sender and in the log.
+    """
+
+    __slots__ = (
+        "_behind", "_behind_at", "_body", "_connections", "_head_end", "_is_last", "_left", "_patience",
+    )  # fmt: skip
+
+    def __init__(self, manager: web.Server, connections: Connections, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._connections = connections
+        self._patience: asyncio.TimerHandle | None = None
+        self._head_end = b""
+        """The last bytes of a head that has not come whole: its end may be cut anywhere."""
+        self._body: StreamReader | None = None
+        """Of the request under way; null between requests."""
+        self._left = 0
+        """Bytes of that body that have not come."""
+        self._is_last = False
+        """Whether the connection closes after the answer to the request under way."""
+        self._behind = b""
+        """What came behind the request under way, from `_behind_at` on."""
+        self._behind_at = 0
+
+    @property
+    def has_asked(self) -> bool:
+        return self._request_count > 0
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        # Thus writing pauses whenever the client has not taken all that it was told.
+        cast(asyncio.Transport, transport).set_write_buffer_limits(high=0)
+        self._connections.opened(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._connections.closed(self)
+        self._cancel_patience()
+        handler = self._task_handler
+        super().connection_lost(exc)
+        self._behind = b""
+        if handler is None:
+            self._forget_request()
+        else:
+            handler.add_done_callback(lambda _: self._forget_request())
+
+    def data_received(self, data: bytes) -> None:
+        """Parse `data` up to the end of the request under way; the rest waits for its answer."""
+        if not (self._close or self._force_close):
+            self._receive(data, 0)
+
+    def _receive(self, data: bytes, at: int) -> None:
+        if self._body is None:
+            at = self._receive_head(data, at)
+        if self._body is not None:
+            self._receive_body(self._body, data, at)
+
+    def _receive_head(self, data: bytes, at: int) -> int:
+        """Parse `data` from `at` to the end of the head, or all of it; returns where that is."""
+        if not self._head_end:
+            at = _without_blank_lines(data, at)
+        end = _end_of_head(self._head_end, data, at)
+        if at == len(data):
+            return at
+        message, body = self._parsed_head(data[at:end] if end else data[at:], is_whole=end > 0)
+        if message is None:
+            self._head_end = (self._head_end + data[at:])[-3:]
+            return len(data)
+        self._head_end = b""
+        self._body = body
+        length = _length_of(message)
+        self._left = length
+        # A head that ends where nobody else sees its end is as doubtful as a body that does.
+        self._is_last = not end or length == _UNKNOWN
+        self._request_count += 1
+        self._messages.append((message, body))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        return end or len(data)
+
+    def _parsed_head(
+        self, head: bytes, *, is_whole: bool
+    ) -> tuple[RawRequestMessage | _ErrInfo | None, StreamReader]:
+        assert self._parser is not None
+        try:
+            messages, _, _ = self._parser.feed_data(head)
+            if messages:
+                return messages[0]
+            if is_whole:
+                raise BadHttpMessage("the parser sees no end")
+        except HttpProcessingError as error:
+            return _ErrInfo(HTTPStatus.BAD_REQUEST, error, ""), EMPTY_PAYLOAD
+        return None, EMPTY_PAYLOAD
+
+    def _receive_body(self, body: StreamReader, data: bytes, at: int) -> None:
+        end = len(data)
+        if self._left != _UNKNOWN:
+            end = min(end, at + self._left)
+            self._left -= end - at
+        # Without data the parser goes on with what it held back while the body was read too slowly.
+        if (at < end or not data) and not body.is_eof():
+            self._parse_body(body, data[at:end])
+        if end < len(data) and not self._is_last:
+            self._hold(data, end)
+
+    def _parse_body(self, body: StreamReader, data: bytes) -> None:
+        assert self._parser is not None
+        try:
+            # Requests behind a body without a length are read along, and dropped.
+            self._parser.feed_data(data)
+        except HttpProcessingError as error:
+            self._is_last = True
+            if not body.is_eof():
+                body.set_exception(web.RequestPayloadError())
+                body.feed_eof()
+            _release(error)
+
+    def _hold(self, data: bytes, at: int) -> None:
+        if self._behind:
+            data, at = self._behind[self._behind_at :] + data[at:], 0
+        self._behind, self._behind_at = data, at
+        if not self._buffer_paused:
+            self._pause_reading_for_buffer()
+
+    def _resume_reading_if_drained(self) -> None:
+        # Called by aiohttp at each request that it takes up.
+        if not self._behind:
+            self._resume_reading_for_buffer()
+
+    def _receive_next(self) -> None:
+        """Begin with what came behind the request that was answered."""
+        self._body = None
+        data, at = self._behind, self._behind_at
+        self._behind = b""
+        if data:
+            self._receive(data, at)
+            self._resume_reading_if_drained()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        # Nothing else would end it: aiohttp's timer is for questions, and closing waits for the rest to go.
+        if self.transport is not None:
+            self._patience = self._loop.call_later(self.keepalive_timeout, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._cancel_patience()
+        super().resume_writing()
+
+    def _forget_request(self) -> None:
+        # One that was not answered: it holds the connection, which holds it.
+        for message, _ in self._messages:
+            _release(getattr(message, "exc", None))
+        self._messages.clear()
+        self._body = None
+
+    def _cancel_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002  It quotes the request.
+    ) -> web.StreamResponse:
+        if isinstance(exc, ConnectionError):
+            _release(exc)
+            # Nobody is there to read it. To raise instead would leave a cycle in aiohttp's handler.
+            return problem(status)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun")
+        telemetry.INGRESS_REJECTED.labels(status=str(status)).inc()
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            log.error("ingress.failed", exc_info=exc)
+        _release(exc)
+        answer = problem(status)
+        answer.force_close()
+        return answer
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        if isinstance(resp, web.HTTPException):
+            # The router's own, for a target that is no path.
+            telemetry.INGRESS_REJECTED.labels(status=str(resp.status)).inc()
+            _release(resp)
+            resp = problem(resp.status)
+            resp.force_close()
+        # What was not read would stand before the next request.
+        if self._is_last or not request.content.is_eof():
+            resp.force_close()
+        finished = await super().finish_response(request, resp, start_time)
+        if self.writing_paused:
+            # Receipts are written past aiohttp: they would pile up for one who pipelines and reads none.
+            await self._drain_helper()
+        if resp.keep_alive and not (self._close or self._force_close):
+            self._receive_next()
+        return finished
+
+    def log_exception(self, *_args: Any, **kwargs: Any) -> None:
+        log.error("ingress.connection_failed", exc_info=kwargs.get("exc_info"))
+
+
+def _without_blank_lines(data: bytes, at: int) -> int:
+    # Senders may put them before a request (RFC 9112, 2.2), and the first of them is no end of a head.
+    while at < len(data) and data[at] in b"\r\n":
+        at += 1
+    return at
+
+
+def _end_of_head(before: bytes, data: bytes, at: int) -> int:
+    """Where in `data` the head ends that began with `before`; 0 where it does not."""
+    if before:
+        found = (before + data[at : at + len(_HEAD_ENDS)]).find(_HEAD_ENDS)
+        if found >= 0:
+            return at + found + len(_HEAD_ENDS) - len(before)
+    found = data.find(_HEAD_ENDS, at)
+    return found + len(_HEAD_ENDS) if found >= 0 else 0
+
+
+def _length_of(message: RawRequestMessage | _ErrInfo) -> int:
+    """How long the body is; _UNKNOWN where its end is not in the head, or a proxy may see another."""
+    if (
+        isinstance(message, _ErrInfo)
+        or message.upgrade
+        or message.chunked
+        or message.version != HttpVersion11
+    ):
+        return _UNKNOWN
+    # The parser refuses a second one, and all that is no number.
+    return int(message.headers.get("Content-Length", 0))
+
+
+def _release(error: BaseException | None) -> None:
+    # Its traceback's frames hold the error and the connection: 40 kB for each bad request, until the garbage
+    # collector comes by, which runs seldom here.
+    if error is not None:
+        error.__traceback__ = None
