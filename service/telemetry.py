@@ -47,8 +47,14 @@ INGRESS_REJECTED: Final = Counter(
 )
 INGRESS_TURNED_OUT: Final = Counter(
     "recibo_ingress_turned_out_total",
-    "Connections closed because connections_max were open: those that had asked nothing, oldest first, then "
-    "new ones. Rises: somebody opens many and is silent; let the proxy limit them by address.",
+    "Connections closed because connections_max were open: the one idle longest, those on which no check was "
+    "passed first. Rises: somebody opens many; let the proxy limit them by address.",
+)
+INGRESS_CONNECTIONS: Final = Gauge(
+    "recibo_ingress_connections",
+    "Open connections, by whether a request on them ever passed its source's checks. `no` rises: somebody "
+    "opens many and sends nothing that is kept. `yes` rises: senders keep more connections open.",
+    ["passed"],
 )
 INGRESS_QUEUE_ROWS: Final = Gauge(
     "recibo_ingress_queue_rows",

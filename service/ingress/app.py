@@ -12,7 +12,7 @@ import datetime as dt
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, cast
 
 import orjson
 import structlog
@@ -28,6 +28,7 @@ from service.ingress.bodies import Arriving, read_body
 from service.ingress.headers import stored_headers
 from service.ingress.lifeboat import Stored
 from service.ingress.pace import Pace
+from service.ingress.protocol import HttpConnection
 from service.ingress.refusals import Refusals
 from service.ingress.roots import RootOf, Unrooted, read_root
 from service.ingress.verify import Claim, Gate, Refusal
@@ -118,6 +119,7 @@ class _Endpoint:
         self._refuse(self._gate.refusal_of_head(claim))
         body = await read_body(request, self._arriving, self._settings)
         self._refuse(self._gate.refusal_of_body(claim, body, now=received_at.timestamp()))
+        cast(HttpConnection, request.protocol).pass_checks()
 
         kind = _only(query.getall("kind", ()))
         kind = kind if kind is not None and _KIND.fullmatch(kind) else None

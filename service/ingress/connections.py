@@ -1,11 +1,12 @@
 """How many connections may be open at once, and which of them makes room for one more.
 
-In: connections as they open and close. Out: where there are too many, the end of the one that has been
-open longest without asking anything; who has asked is never turned out for somebody new.
+In: connections as they open, get answers and close. Out: where there are too many, the end of the one that
+has been idle longest. Those on which no check was ever passed go before the others; one with a request
+under way never goes.
 """
 
-import itertools
 import resource
+from collections import OrderedDict
 from typing import Final, Protocol
 
 import structlog
@@ -17,13 +18,16 @@ log = structlog.get_logger()
 _KEPT_FREE: Final = 128
 """Descriptors that no sender gets: for Postgres, Kafka, the health port and files."""
 
+_STRANGERS: Final = telemetry.INGRESS_CONNECTIONS.labels(passed="no")
+_SENDERS: Final = telemetry.INGRESS_CONNECTIONS.labels(passed="yes")
+
 
 class Connection(Protocol):
     """One that is open."""
 
     @property
-    def has_asked(self) -> bool:
-        """Whether a whole request head, or something that is none, came over it."""
+    def is_busy(self) -> bool:
+        """Whether a request came over it that has no answer yet."""
         ...
 
     def abort(self) -> None:
@@ -36,35 +40,55 @@ class Connections:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._open = 0
-        self._silent: dict[Connection, None] = {}
-        """Oldest first; some of these have asked since."""
+        self._strangers: OrderedDict[Connection, None] = OrderedDict()
+        """Those on which no check was ever passed, idle longest first."""
+        self._senders: OrderedDict[Connection, None] = OrderedDict()
+        """The others, idle longest first."""
 
     def opened(self, connection: Connection) -> None:
         """Take note of `connection`, and close another, or it, if it is one too many."""
-        self._open += 1
-        self._silent[connection] = None
-        if self._open > self._most:
+        if len(self._strangers) + len(self._senders) >= self._most:
             telemetry.INGRESS_TURNED_OUT.inc()
-            self._longest_silent().abort()
+            idle = _longest_idle(self._strangers) or _longest_idle(self._senders) or connection
+            self.closed(idle)
+            idle.abort()
+            if idle is connection:
+                return
+        self._strangers[connection] = None
+        _STRANGERS.inc()
+
+    def passed(self, connection: Connection) -> None:
+        """Take note that a request on `connection` passed the checks of its source."""
+        if connection in self._strangers:
+            del self._strangers[connection]
+            self._senders[connection] = None
+            _STRANGERS.dec()
+            _SENDERS.inc()
+
+    def answered(self, connection: Connection) -> None:
+        """Take note that `connection` is idle from now on."""
+        for group in (self._senders, self._strangers):
+            if connection in group:
+                group.move_to_end(connection)
 
     def closed(self, connection: Connection) -> None:
-        """Forget `connection`."""
-        self._open -= 1
-        self._silent.pop(connection, None)
-
-    def _longest_silent(self) -> Connection:
-        # Looked at here alone, so that a request costs nothing; each that asked is passed over once.
-        for connection in list(itertools.takewhile(_has_asked, self._silent)):
-            del self._silent[connection]
-        # The newest is there, at the least: it cannot have asked yet.
-        longest = next(iter(self._silent))
-        del self._silent[longest]
-        return longest
+        """Forget `connection`, if that has not happened yet."""
+        if connection in self._strangers:
+            del self._strangers[connection]
+            _STRANGERS.dec()
+        elif connection in self._senders:
+            del self._senders[connection]
+            _SENDERS.dec()
 
 
-def _has_asked(connection: Connection) -> bool:
-    return connection.has_asked
+def _longest_idle(group: OrderedDict[Connection, None]) -> Connection | None:
+    for _ in range(len(group)):
+        connection = next(iter(group))
+        if not connection.is_busy:
+            return connection
+        # It will be idle later than all that are idle now.
+        group.move_to_end(connection)
+    return None
 
 
 def allowed(wanted: int) -> int:

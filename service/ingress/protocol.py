@@ -44,12 +44,15 @@ class HttpConnection(web.RequestHandler):
     """
 
     __slots__ = (
-        "_behind", "_behind_at", "_body", "_connections", "_head_end", "_is_last", "_left", "_patience",
+        "_behind", "_behind_at", "_body", "_connections", "_has_passed", "_head_end", "_is_busy", "_is_last",
+        "_left", "_patience",
     )  # fmt: skip
 
     def __init__(self, manager: web.Server, connections: Connections, **options: Any) -> None:
         super().__init__(manager, **options)
         self._connections = connections
+        self._has_passed = False
+        self._is_busy = False
         self._patience: asyncio.TimerHandle | None = None
         self._head_end = b""
         """The last bytes of a head that has not come whole: its end may be cut anywhere."""
@@ -64,8 +67,14 @@ class HttpConnection(web.RequestHandler):
         self._behind_at = 0
 
     @property
-    def has_asked(self) -> bool:
-        return self._request_count > 0
+    def is_busy(self) -> bool:
+        return self._is_busy
+
+    def pass_checks(self) -> None:
+        """Take note that the request under way passed the checks of its source."""
+        if not self._has_passed:
+            self._has_passed = True
+            self._connections.passed(self)
 
     def abort(self) -> None:
         if self.transport is not None:
@@ -116,6 +125,7 @@ class HttpConnection(web.RequestHandler):
         self._left = length
         # A head that ends where nobody else sees its end is as doubtful as a body that does.
         self._is_last = not end or length == _UNKNOWN
+        self._is_busy = True
         self._request_count += 1
         self._messages.append((message, body))
         if self._waiter is not None and not self._waiter.done():
@@ -174,6 +184,7 @@ class HttpConnection(web.RequestHandler):
     def _receive_next(self) -> None:
         """Begin with what came behind the request that was answered."""
         self._body = None
+        self._connections.answered(self)
         data, at = self._behind, self._behind_at
         self._behind = b""
         if data:
@@ -236,6 +247,7 @@ class HttpConnection(web.RequestHandler):
         if self._is_last or not request.content.is_eof():
             resp.force_close()
         finished = await super().finish_response(request, resp, start_time)
+        self._is_busy = False
         if self.writing_paused:
             # Receipts are written past aiohttp: they would pile up for one who pipelines and reads none.
             await self._drain_helper()

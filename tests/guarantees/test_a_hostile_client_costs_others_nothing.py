@@ -47,6 +47,13 @@ checks = [{ kind = "authorization", secrets = ["file:secret"] }]
 PATIENT = CONFIG.replace("idle_timeout_s = 1.0", "idle_timeout_s = 600.0")
 """For connections that are to stay."""
 
+CONNECTIONS_MAX = 200
+ASKED_ONCE = {
+    "for what is not there": hostility.head(hostility.length(0), path=b"/nothing"),
+    "without a token": hostility.head(hostility.length(0), path=b"/webhooks/token"),
+    "how it is": hostility.head(line=b"GET /health HTTP/1.1"),
+    "and got a receipt": hostility.VALID,
+}
 AT_ONCE = 64
 SILENT = 10_000
 ROUNDS = 5
@@ -125,6 +132,22 @@ async def test_ten_thousand_silent_connections_keep_nobody_out(
         await _let_go(ingress, fewer_than=200)
 
     assert fresh == [200]
+
+
+@pytest.mark.parametrize("asked", ASKED_ONCE)
+async def test_connections_that_asked_once_keep_nobody_out(
+    asked: str, database_url: str, kafka: Kafka, tmp_path: Path
+) -> None:
+    limited = PATIENT.replace("[ingress]", f"[ingress]\nconnections_max = {CONNECTIONS_MAX}")
+
+    async with (
+        under_load(database_url, kafka, tmp_path, config=limited) as (ingress, ledger),
+        _silent(ingress.port, CONNECTIONS_MAX, ASKED_ONCE[asked].decode()),
+    ):
+        await ledger.answered(lambda answer: answer.status == 200, count=50)
+        fresh = [await hostility.statuses(ingress.port, hostility.LAST) for _ in range(20)]
+
+    assert fresh == [[200]] * 20
 
 
 async def test_where_few_descriptors_may_be_open_the_silent_make_room(

@@ -771,7 +771,7 @@ class TestSlowClients:
 
         assert left == []
 
-    async def test_one_connection_too_many_ends_the_one_that_was_silent_longest(
+    async def test_one_connection_too_many_ends_the_one_that_was_idle_longest(
         self, start: Starter, log: LogFake
     ) -> None:
         async with start(dataclasses.replace(SETTINGS, connections_max=3)) as ingress:
@@ -790,6 +790,36 @@ class TestSlowClients:
 
         assert status_of(answer) == 200
         assert len(log.rows) == 4
+
+    @pytest.mark.parametrize("asking", [kept("/webhooks/open"), kept("/health").replace(b"POST", b"GET")])
+    async def test_connections_that_asked_once_keep_no_new_one_out(
+        self, asking: bytes, start: Starter
+    ) -> None:
+        async with start(dataclasses.replace(SETTINGS, connections_max=3)) as ingress:
+            held = [await asyncio.open_connection("127.0.0.1", ingress.port) for _ in range(3)]
+            for reader, writer in held:
+                writer.write(asking)
+                await reader.readuntil(b"}")
+            answer = await ingress.exchange(request_of("/webhooks/open", BODY))
+            for _, writer in held:
+                writer.close()
+
+        assert status_of(answer) == 200
+
+    async def test_a_request_under_way_is_not_cut_off_to_make_room(
+        self, start: Starter, log: LogFake
+    ) -> None:
+        log.open.clear()
+
+        async with start(dataclasses.replace(SETTINGS, connections_max=1)) as ingress:
+            waiting = asyncio.create_task(ingress.exchange(request_of("/webhooks/open", BODY)))
+            await log.entered.wait()
+            turned_out = await ingress.exchange()
+            log.open.set()
+            answer = await waiting
+
+        assert turned_out == b""
+        assert status_of(answer) == 200
 
 
 class TestStopping:
