@@ -16,10 +16,16 @@ Signed = Literal["body", "timestamp.body"]
 
 WINDOW_DEFAULT_S: Final = 300
 
+_IN_A_URL: Final = r"[A-Za-z0-9._~!$'()*,:;=@-]+"
+_IN_A_URL_TAKES: Final = (
+    "A-Z, a-z, 0-9 and -._~!$'()*,:;=@ alone, for a URL changes every other character on its way: choose "
+    "another secret"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizationCheck:
-    """The token in `Authorization`, with or without one `Bearer ` before it."""
+    """The token in `Authorization`, with or without one `Bearer` (in any case) and blanks before it."""
 
     kind: ClassVar[str] = "authorization"
     secrets: tuple[Secret, ...]
@@ -144,7 +150,7 @@ def _authorization(table: Declaration, secrets: Secrets) -> Check:
 
 
 def _url_token(table: Declaration, secrets: Secrets) -> Check:
-    return UrlTokenCheck(secrets=table.live_secrets(secrets))
+    return UrlTokenCheck(secrets=table.live_secrets(secrets, _IN_A_URL, _IN_A_URL_TAKES))
 
 
 def _hmac(table: Declaration, secrets: Secrets) -> Check | None:

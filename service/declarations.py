@@ -151,6 +151,15 @@ class Declaration:
             return None
         return str(value)
 
+    def boolean(self, key: str, *, default: bool) -> bool:
+        value = self.raw(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            self.fault(key, "takes true or false")
+            return default
+        return value
+
     def integer(self, key: str, default: int, *, at_least: int = 1, at_most: int = 2**31 - 1) -> int:
         value = self.raw(key)
         if value is None:
@@ -215,8 +224,13 @@ class Declaration:
         value = self.raw(key)
         return None if value is None else secrets.resolve(value, self.place(key))
 
-    def live_secrets(self, secrets: Secrets) -> tuple[Secret, ...]:
-        """The list `secrets`: all that are valid now, several while one replaces another."""
+    def live_secrets(
+        self, secrets: Secrets, pattern: str = ".*", takes: str = "any characters"
+    ) -> tuple[Secret, ...]:
+        """The list `secrets`: all that are valid now, several while one replaces another.
+
+        Each must match the whole of `pattern`; `takes` says the same in words.
+        """
         value = self.raw("secrets")
         if not isinstance(value, list) or not value:
             self.fault("secrets", 'takes a list of references, such as ["env:NAME"]')
@@ -225,6 +239,9 @@ class Declaration:
             secrets.resolve(reference, f"{self.place('secrets')}[{index}]")
             for index, reference in enumerate(value)
         ]
+        for index, secret in enumerate(resolved):
+            if secret is not None and not re.fullmatch(pattern, secret.decode()):
+                self.fault(f"secrets[{index}]", f"the secret takes {takes}")
         return tuple(secret for secret in resolved if secret is not None)
 
     def refuse_unknown(self) -> None:

@@ -25,7 +25,9 @@ LOG_NAME: Final = "main"
 PROVIDERS: Final = ("admin", "aprovei", "barte", "gen")
 """Those that a source may declare; `operator` is what is decided here and is never posted."""
 
-HEADERS_ALWAYS_KEPT: Final = frozenset({"content-type", "content-length", "user-agent", "date"})
+HEADERS_ALWAYS_KEPT: Final = frozenset(
+    {"content-type", "content-encoding", "content-length", "user-agent", "date"}
+)
 
 _HEADERS_NEVER_KEPT: Final = frozenset({"authorization", "proxy-authorization", "cookie"})
 _BODY_BYTES_MAX: Final = 1_048_576
@@ -74,6 +76,8 @@ class Source:
     """All must pass; empty only where the file says `checks = "none"`."""
     headers_kept: frozenset[str] = HEADERS_ALWAYS_KEPT
     """Names, lower case, of the headers whose values are stored."""
+    answers_probes: bool = False
+    """Whether GET, HEAD and OPTIONS, by which panels test a URL, get an empty 200 instead of a 405."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +89,11 @@ class IngressSettings:
     body_bytes_max: int = _BODY_BYTES_MAX
     body_timeout_s: float = 10.0
     """For a whole body to arrive, once its headers did."""
-    idle_timeout_s: float = 75.0
-    """For the next request on a connection and all of its headers, and for taking an answer."""
+    keepalive_timeout_s: float = 620.0
+    """For the next request on a connection to begin. Longer than what stands in front keeps it (600 s are
+    usual there): whoever closes first loses no request to the other's closing."""
+    client_timeout_s: float = 20.0
+    """For a whole request head, from its first byte, and for taking an answer."""
     connections_max: int = 16_384
     """Open at once; fewer where the process may not have as many descriptors."""
     queue_rows_max: int = 10_000
@@ -321,6 +328,7 @@ def _source(name: str, table: Declaration, secrets: Secrets) -> Source:
         account=table.text("account", name, _NAME, _NAME_TAKES),
         checks=read_checks(table, secrets),
         headers_kept=HEADERS_ALWAYS_KEPT | table.headers("headers_kept"),
+        answers_probes=table.boolean("answers_probes", default=False),
     )
 
 

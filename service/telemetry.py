@@ -35,15 +35,13 @@ INGRESS_DELIVERIES: Final = Counter(
 )
 INGRESS_REFUSED: Final = Counter(
     "recibo_ingress_refused_total",
-    "Deliveries refused by a check. Rises after a rotation: the provider still uses an old secret. "
-    "Rises at other times: somebody guesses.",
-    ["source", "check"],
-)
-INGRESS_REJECTED: Final = Counter(
-    "recibo_ingress_rejected_total",
-    "Requests that no source can take, by status (404, 405, 400, 408, 413, 415). Rises: a wrong URL is "
-    "registered somewhere, or a scanner passes by.",
-    ["status"],
+    "Requests refused, by source and reason; no source where the request names none that is declared. The "
+    "kind of a check rises: after a rotation the provider still uses an old secret, at other times somebody "
+    "guesses. `path`, `method`, `unknown source`: a wrong URL is registered somewhere, or a scanner passes. "
+    "`empty body`, `broken body`, `large body`, `slow body`: a sender is at fault. `unavailable`: log and "
+    "spill are away. `long head`, `malformed head`, `slow head`: no HTTP, or a proxy adds much. `failed`: "
+    "a bug, see the log line ingress.failed.",
+    ["source", "reason"],
 )
 INGRESS_TURNED_OUT: Final = Counter(
     "recibo_ingress_turned_out_total",

@@ -138,7 +138,8 @@ class Generator:
             b"X-Odd: \xff\xfe",
             b"Connection: keep-alive",
             b"Expect: 100-continue",
-            b"X-Long: " + b"y" * self._rng.randint(1, 6_000),
+            b"X-Long: " + b"y" * self._rng.randint(1, 60_000),
+            b"Content-Encoding: gzip",
             b"Upgrade: h2c",
             b"Connection: upgrade",
             b"TE: trailers",
@@ -152,6 +153,7 @@ class Generator:
                 b"POST http://elsewhere/webhooks/open HTTP/1.1",
                 b"POST /webhooks/open?kind=order&x=%0D%0A HTTP/1.1",
                 b"\r\n\r\nPOST /webhooks/open HTTP/1.1",
+                b"POST //webhooks/open/ HTTP/1.1",
             )
         )
         # No two that ask for an upgrade together: that is a kind of its own.

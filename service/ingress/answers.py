@@ -20,11 +20,13 @@ class Rejected(Exception):
     """A request that gets no receipt."""
 
     def __init__(
-        self, status: int, title: str | None = None, *, headers: dict[str, str] | None = None
+        self, status: int, title: str | None = None, *, reason: str, headers: dict[str, str] | None = None
     ) -> None:
         super().__init__(status)
         self.status = status
         self.title = title
+        self.reason = reason
+        """For the operator, never for the sender: one of few, and nothing of the request."""
         self.headers = headers
 
 

@@ -12,6 +12,7 @@ import datetime as dt
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, cast
 
 import orjson
@@ -29,7 +30,7 @@ from service.ingress.headers import stored_headers
 from service.ingress.lifeboat import Stored
 from service.ingress.pace import Pace
 from service.ingress.protocol import HttpConnection
-from service.ingress.refusals import Refusals
+from service.ingress.refusals import NO_SOURCE, Refusals
 from service.ingress.roots import RootOf, Unrooted, read_root
 from service.ingress.verify import Claim, Gate, Refusal
 from service.settings import IngressSettings, Source
@@ -48,7 +49,7 @@ REFUSED_BY_POSTGRES: Final = "Postgres refuses a value of it"
 
 _KIND: Final = re.compile(r"[a-z_]{1,32}", re.ASCII)
 _NO_QUERY: Final[_Query] = MultiDict()
-_COUNTED_BY_SOURCE: Final = frozenset({401, 403, 503})
+_PROBES: Final = ("GET", "HEAD", "OPTIONS")
 _STRANGERS: Final = frozenset({401, 403, 404, 405})
 """What those get who have no business here; the connection closes after it."""
 
@@ -64,19 +65,70 @@ def build(
     """The application; service/ingress/server.py serves it."""
     app = web.Application()
     arriving = Arriving(settings.queue_bytes_max)
-    refusals = Refusals()
-    pace = Pace()
+    front = _Front(settings)
+    known: dict[str, _Known] = {}
     for source in sources:
-        endpoint = _Endpoint(
-            source, append=append, root_of=root_of, arriving=arriving, refusals=refusals, settings=settings
+        endpoint = _Endpoint(source, append=append, root_of=root_of, arriving=arriving, front=front)
+        answer = front.answering(endpoint.deliver, source.name)
+        known[source.name] = _Known(
+            answer, front.answering(_refuse_path, source.name), reads_url=endpoint.reads_url
         )
-        _route(app, f"/webhooks/{source.name}", endpoint.deliver, pace)
+        _route(app, f"/webhooks/{source.name}", answer)
         if endpoint.reads_url:
-            _route(app, f"/webhooks/{source.name}/{{token}}", endpoint.deliver, pace)
-    _route(app, "/health", _health_handler(health), pace)
+            _route(app, f"/webhooks/{source.name}/{{token}}", answer)
+    _route(app, "/health", front.answering(_health_handler(health), NO_SOURCE))
     # Last, and for everything: so that no stranger is told `100 Continue` by aiohttp's own 404.
-    _route(app, "/{anything:.*}", _refuse_unknown, pace)
+    _route(app, "/{anything:.*}", _elsewhere(known, front.answering(_refuse_unknown, NO_SOURCE)))
     return app
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """How requests to one source are answered."""
+
+    answer: _Handler
+    refuse_path: _Handler
+    reads_url: bool
+
+
+class _Front:
+    """What all endpoints of an ingress share: how requests are refused, and how fast."""
+
+    def __init__(self, settings: IngressSettings) -> None:
+        self.settings = settings
+        self.refusals = Refusals()
+        self.pace = Pace()
+
+    def address(self, request: web.Request) -> Address | None:
+        """The address of the sender, as trusted proxies report it."""
+        trusted = self.settings.trusted_proxies
+        return sender(
+            request.remote, request.headers.getall("X-Forwarded-For", ()) if trusted else (), trusted
+        )
+
+    def answering(self, handler: _Handler, source: str) -> _Handler:
+        """The handler of requests to `source` that makes an answer of whatever `handler` raises."""
+
+        # A wrapper for each handler and no middleware: aiohttp charges 2 µs a request for having one.
+        async def answer(request: web.Request) -> web.StreamResponse:
+            try:
+                return await handler(request)
+            except Rejected as error:
+                rejected = error
+            except ConnectionError:
+                raise
+            except Exception as error:
+                log.error("ingress.failed", exc_info=error)
+                rejected = Rejected(500, reason="failed")
+            # Its frames hold the body, which is not to wait along.
+            rejected.__traceback__ = None
+            address = self.address(request)
+            self.refusals.add(source, rejected.reason, None if address is None else str(address))
+            if rejected.status in _STRANGERS:
+                await self.pace.turn()
+            return _problem(rejected)
+
+        return answer
 
 
 class _Endpoint:
@@ -89,16 +141,15 @@ class _Endpoint:
         append: Append,
         root_of: RootOf,
         arriving: Arriving,
-        refusals: Refusals,
-        settings: IngressSettings,
+        front: _Front,
     ) -> None:
         self._source = source
         self._gate = Gate(source.checks)
         self._append = append
         self._root_of = root_of
         self._arriving = arriving
-        self._refusals = refusals
-        self._settings = settings
+        self._front = front
+        self._settings = front.settings
         outcomes = telemetry.INGRESS_DELIVERIES
         self._stored = outcomes.labels(source=source.name, outcome="stored")
         self._quarantined = outcomes.labels(source=source.name, outcome="quarantined")
@@ -111,10 +162,10 @@ class _Endpoint:
     async def deliver(self, request: web.Request) -> web.StreamResponse:
         """The answer to one delivery."""
         if request.method != "POST":
-            raise Rejected(405, headers={"Allow": "POST"})
+            return await self._probe(request)
         received_at = dt.datetime.now(dt.UTC)
         query = request.query if request.query_string else _NO_QUERY
-        claim = Claim(request.headers, _url_token(request, query), self._address(request))
+        claim = Claim(request.headers, _url_token(request, query), self._front.address(request))
 
         self._refuse(self._gate.refusal_of_head(claim))
         body = await read_body(request, self._arriving, self._settings)
@@ -141,23 +192,31 @@ class _Endpoint:
         )
         return self._answer(stored, root)
 
-    def _address(self, request: web.Request) -> Address | None:
-        trusted = self._settings.trusted_proxies
-        return sender(
-            request.remote, request.headers.getall("X-Forwarded-For", ()) if trusted else (), trusted
-        )
+    async def _probe(self, request: web.Request) -> web.StreamResponse:
+        """Answer what is no delivery, such as the request by which a provider's panel tests a URL."""
+        if not self._source.answers_probes:
+            raise Rejected(405, reason="method", headers={"Allow": "POST"})
+        allowed = {"Allow": ", ".join(("POST", *_PROBES))}
+        if request.method not in _PROBES:
+            raise Rejected(405, reason="method", headers=allowed)
+        address = self._front.address(request)
+        self._front.refusals.add_probe(self._source.name, None if address is None else str(address))
+        await self._front.pace.turn()
+        answer = web.Response(headers=allowed)
+        answer.force_close()
+        return answer
 
     def _refuse(self, refusal: Refusal | None) -> None:
         if refusal is not None:
-            self._refusals.add(self._source.name, refusal.check)
-            raise Rejected(refusal.status)
+            raise Rejected(refusal.status, reason=refusal.check)
 
     async def _store(self, delivery: NewDelivery) -> Stored:
         try:
             return await self._append(delivery)
         except TransientError as error:
             self._unavailable.inc()
-            raise Rejected(503, headers={"Retry-After": str(self._settings.retry_after_s)}) from error
+            retry_after = {"Retry-After": str(self._settings.retry_after_s)}
+            raise Rejected(503, reason="unavailable", headers=retry_after) from error
 
     def _answer(self, stored: Stored, root: str | Unrooted) -> web.StreamResponse:
         if stored.place == REFUSED:
@@ -170,33 +229,33 @@ class _Endpoint:
         return receipt(stored.place, stored.position)
 
 
-def _route(app: web.Application, path: str, handler: _Handler, pace: Pace) -> None:
-    # A wrapper for each handler and no middleware: aiohttp charges 2 µs a request for having one.
-    async def answer(request: web.Request) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except Rejected as error:
-            rejected = error
-        except ConnectionError:
-            raise
-        except Exception as error:
-            log.error("ingress.failed", exc_info=error)
-            rejected = Rejected(500)
-        # Its frames hold the body, which is not to wait along.
-        rejected.__traceback__ = None
-        if rejected.status in _STRANGERS:
-            await pace.turn()
-        return _problem(rejected)
-
-    app.router.add_route("*", path, answer, expect_handler=_expect_later)
+def _route(app: web.Application, path: str, handler: _Handler) -> None:
+    app.router.add_route("*", path, handler, expect_handler=_expect_later)
 
 
 def _problem(rejected: Rejected) -> web.StreamResponse:
-    if rejected.status not in _COUNTED_BY_SOURCE:
-        telemetry.INGRESS_REJECTED.labels(status=str(rejected.status)).inc()
     answer = problem(rejected.status, rejected.title, headers=rejected.headers)
     if rejected.status in _STRANGERS:
         answer.force_close()
+    return answer
+
+
+def _elsewhere(known: Mapping[str, _Known], refuse: _Handler) -> _Handler:
+    """The handler of paths without a route: those of a source with slashes too many, and unknown ones."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        # Decoded one by one, so that an escaped slash does not part them.
+        first, name, *suffix = [*(part for part in request.rel_url.parts[1:] if part), "", ""]
+        suffix = [part for part in suffix if part]
+        source = known.get(name) if first == "webhooks" else None
+        if source is None:
+            return await refuse(request)
+        if len(suffix) > source.reads_url:
+            return await source.refuse_path(request)
+        if suffix:
+            (request.match_info["token"],) = suffix
+        return await source.answer(request)
+
     return answer
 
 
@@ -207,14 +266,19 @@ async def _expect_later(_request: web.Request) -> None:
 def _health_handler(health: Health) -> _Handler:
     async def answer(request: web.Request) -> web.StreamResponse:
         if request.method not in {"GET", "HEAD"}:
-            raise Rejected(405, headers={"Allow": "GET, HEAD"})
+            raise Rejected(405, reason="method", headers={"Allow": "GET, HEAD"})
         return web.Response(body=orjson.dumps(dict(health())), content_type="application/json")
 
     return answer
 
 
 async def _refuse_unknown(_request: web.Request) -> web.StreamResponse:
-    raise Rejected(404)
+    raise Rejected(404, reason="unknown source")
+
+
+async def _refuse_path(_request: web.Request) -> web.StreamResponse:
+    # No more of it in any log line: a secret that no check reads is one all the same.
+    raise Rejected(404, reason="path")
 
 
 def _url_token(request: web.Request, query: _Query) -> str | None:

@@ -67,12 +67,9 @@ class Arriving:
 async def read_body(request: web.Request, arriving: Arriving, settings: IngressSettings) -> bytes:
     """The body as it came.
 
-    Raises Rejected: 415 for any content-encoding, 413 over the limit, 408 where it takes too long, 400
-    where it is empty or broken. Raises ConnectionError where the sender went away.
+    Raises Rejected: 413 over the limit, 408 where it takes too long, 400 where it is empty or broken. Raises
+    ConnectionError where the sender went away.
     """
-    encoding = request.headers.get("Content-Encoding")
-    if encoding is not None and encoding.strip().lower() != "identity":
-        raise Rejected(415, "Send the body without content-encoding", headers={"Accept-Encoding": "identity"})
     if request.content.is_eof():
         # Nearly always: the body came in one packet with its headers.
         body = _rest(request)
@@ -81,7 +78,7 @@ async def read_body(request: web.Request, arriving: Arriving, settings: IngressS
     if len(body) > settings.body_bytes_max:
         raise _too_large(settings)
     if not body:
-        raise Rejected(400, "The body is empty")
+        raise Rejected(400, "The body is empty", reason="empty body")
     return body
 
 
@@ -113,15 +110,15 @@ async def _collect(request: web.Request, arriving: Arriving, settings: IngressSe
                     if arrival.size > settings.body_bytes_max:
                         raise _too_large(settings)
     except TimeoutError as error:
-        raise Rejected(408, "The body took too long") from error
+        raise Rejected(408, "The body took too long", reason="slow body") from error
     except web.RequestPayloadError as error:
         raise _broken() from error
     return b"".join(chunks)
 
 
 def _too_large(settings: IngressSettings) -> Rejected:
-    return Rejected(413, f"The body is over {settings.body_bytes_max} bytes")
+    return Rejected(413, f"The body is over {settings.body_bytes_max} bytes", reason="large body")
 
 
 def _broken() -> Rejected:
-    return Rejected(400, "The body is broken off or wrongly framed")
+    return Rejected(400, "The body is broken off or wrongly framed", reason="broken body")

@@ -26,13 +26,17 @@ from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import _ErrInfo
 
-from service import telemetry
 from service.ingress.answers import problem
 from service.ingress.connections import Connections
+from service.ingress.refusals import NO_SOURCE, Refusals
 
 log = structlog.get_logger()
 
+HEAD_BYTES_MAX: Final = 65_536
+"""Of a request line and all headers together."""
+
 _HEAD_ENDS: Final = b"\r\n\r\n"
+_SHORTEST_HEADER: Final = 4
 _UNKNOWN: Final = -1
 """The length of a body whose end the parser finds, such as a chunked one."""
 
@@ -44,18 +48,38 @@ class HttpConnection(web.RequestHandler):
     """
 
     __slots__ = (
-        "_behind", "_behind_at", "_body", "_connections", "_has_passed", "_head_end", "_is_busy", "_is_last",
-        "_left", "_patience",
+        "_behind", "_behind_at", "_body", "_client_timeout_s", "_connections", "_has_passed", "_head_end",
+        "_head_size", "_head_timer", "_is_busy", "_is_last", "_left", "_patience", "_refusals",
     )  # fmt: skip
 
-    def __init__(self, manager: web.Server, connections: Connections, **options: Any) -> None:
-        super().__init__(manager, **options)
+    def __init__(
+        self,
+        manager: web.Server,
+        connections: Connections,
+        refusals: Refusals,
+        *,
+        client_timeout_s: float,
+        **options: Any,
+    ) -> None:
+        # The size of a whole head is limited here; aiohttp knows limits of its parts alone.
+        super().__init__(
+            manager,
+            max_line_size=HEAD_BYTES_MAX,
+            max_field_size=HEAD_BYTES_MAX,
+            max_headers=HEAD_BYTES_MAX // _SHORTEST_HEADER,
+            **options,
+        )
         self._connections = connections
+        self._refusals = refusals
+        self._client_timeout_s = client_timeout_s
         self._has_passed = False
         self._is_busy = False
         self._patience: asyncio.TimerHandle | None = None
+        self._head_size = 0
+        """Bytes of a head that has not come whole."""
         self._head_end = b""
-        """The last bytes of a head that has not come whole: its end may be cut anywhere."""
+        """The last of them: the end may be cut anywhere."""
+        self._head_timer: asyncio.TimerHandle | None = None
         self._body: StreamReader | None = None
         """Of the request under way; null between requests."""
         self._left = 0
@@ -89,6 +113,8 @@ class HttpConnection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._connections.closed(self)
         self._cancel_patience()
+        if self._head_timer is not None:
+            self._head_timer.cancel()
         handler = self._task_handler
         super().connection_lost(exc)
         self._behind = b""
@@ -110,41 +136,69 @@ class HttpConnection(web.RequestHandler):
 
     def _receive_head(self, data: bytes, at: int) -> int:
         """Parse `data` from `at` to the end of the head, or all of it; returns where that is."""
-        if not self._head_end:
+        if not self._head_size:
             at = _without_blank_lines(data, at)
-        end = _end_of_head(self._head_end, data, at)
         if at == len(data):
             return at
+        end = _end_of_head(self._head_end, data, at)
+        self._head_size += (end or len(data)) - at
         message, body = self._parsed_head(data[at:end] if end else data[at:], is_whole=end > 0)
         if message is None:
             self._head_end = (self._head_end + data[at:])[-3:]
+            self._await_head()
             return len(data)
-        self._head_end = b""
-        self._body = body
-        length = _length_of(message)
-        self._left = length
+        self._begin_request(message, body)
         # A head that ends where nobody else sees its end is as doubtful as a body that does.
-        self._is_last = not end or length == _UNKNOWN
+        self._is_last = not end or self._left == _UNKNOWN
+        return end or len(data)
+
+    def _begin_request(self, message: RawRequestMessage | _ErrInfo, body: StreamReader) -> None:
+        self._head_size = 0
+        self._head_end = b""
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        self._body = body
+        self._left = _length_of(message)
         self._is_busy = True
         self._request_count += 1
         self._messages.append((message, body))
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-        return end or len(data)
+
+    def _await_head(self) -> None:
+        if self._head_timer is not None:
+            return
+        self._head_timer = self._loop.call_later(self._client_timeout_s, self._give_up_head)
+        # A request that has begun is not cut off because the connection was idle before.
+        if self._keepalive_handle is not None:
+            self._keepalive_handle.cancel()
+            self._keepalive_handle = None
+
+    def _give_up_head(self) -> None:
+        self._refusals.add(NO_SOURCE, "slow head", self._peer())
+        self.force_close()
+
+    def _peer(self) -> str | None:
+        peer = self.peername
+        return str(peer[0]) if isinstance(peer, tuple) else None
 
     def _parsed_head(
         self, head: bytes, *, is_whole: bool
     ) -> tuple[RawRequestMessage | _ErrInfo | None, StreamReader]:
+        if self._head_size > HEAD_BYTES_MAX:
+            return _refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, BadHttpMessage("too long"))
         assert self._parser is not None
         try:
             messages, _, _ = self._parser.feed_data(head)
-            if messages:
-                return messages[0]
-            if is_whole:
-                raise BadHttpMessage("the parser sees no end")
         except HttpProcessingError as error:
-            return _ErrInfo(HTTPStatus.BAD_REQUEST, error, ""), EMPTY_PAYLOAD
-        return None, EMPTY_PAYLOAD
+            return _refused(HTTPStatus.BAD_REQUEST, error)
+        if messages:
+            return messages[0]
+        # A whole head without a request: whatever the parser waits for, it is not what was sent.
+        return (
+            _refused(HTTPStatus.BAD_REQUEST, BadHttpMessage("no end")) if is_whole else (None, EMPTY_PAYLOAD)
+        )
 
     def _receive_body(self, body: StreamReader, data: bytes, at: int) -> None:
         end = len(data)
@@ -195,7 +249,7 @@ class HttpConnection(web.RequestHandler):
         super().pause_writing()
         # Nothing else would end it: aiohttp's timer is for questions, and closing waits for the rest to go.
         if self.transport is not None:
-            self._patience = self._loop.call_later(self.keepalive_timeout, self.transport.abort)
+            self._patience = self._loop.call_later(self._client_timeout_s, self.transport.abort)
 
     def resume_writing(self) -> None:
         self._cancel_patience()
@@ -226,9 +280,12 @@ class HttpConnection(web.RequestHandler):
             return problem(status)
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun")
-        telemetry.INGRESS_REJECTED.labels(status=str(status)).inc()
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             log.error("ingress.failed", exc_info=exc)
+        else:
+            is_long = status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            reason = "long head" if is_long else "malformed head"
+            self._refusals.add(NO_SOURCE, reason, request.remote)
         _release(exc)
         answer = problem(status)
         answer.force_close()
@@ -239,7 +296,7 @@ class HttpConnection(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         if isinstance(resp, web.HTTPException):
             # The router's own, for a target that is no path.
-            telemetry.INGRESS_REJECTED.labels(status=str(resp.status)).inc()
+            self._refusals.add(NO_SOURCE, "unknown source", request.remote)
             _release(resp)
             resp = problem(resp.status)
             resp.force_close()
@@ -257,6 +314,10 @@ class HttpConnection(web.RequestHandler):
 
     def log_exception(self, *_args: Any, **kwargs: Any) -> None:
         log.error("ingress.connection_failed", exc_info=kwargs.get("exc_info"))
+
+
+def _refused(status: int, error: Exception) -> tuple[_ErrInfo, StreamReader]:
+    return _ErrInfo(status, error, ""), EMPTY_PAYLOAD
 
 
 def _without_blank_lines(data: bytes, at: int) -> int:

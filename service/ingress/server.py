@@ -8,18 +8,23 @@ it does not send, or does not take, is never waited for without end.
 """
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import structlog
 from aiohttp import web
 
 from service.ingress.connections import Connections, allowed
 from service.ingress.protocol import HttpConnection
+from service.ingress.refusals import Refusals
 from service.settings import IngressSettings
 
 log = structlog.get_logger()
 
-_BACKLOG = 1_024
+_BACKLOG: Final = 1_024
+_EVERY_ADDRESS: Final = "::"
+"""Of both families."""
 
 
 async def serve(
@@ -41,23 +46,25 @@ async def serve(
     assert manager is not None
     loop = asyncio.get_running_loop()
     connections = Connections(allowed(settings.connections_max))
+    refusals = Refusals()
 
     def connection() -> HttpConnection:
         return HttpConnection(
             manager,
             connections,
+            refusals,
+            client_timeout_s=settings.client_timeout_s,
             loop=loop,
             access_log=None,
             # The parser must hand on the bytes as they came.
             auto_decompress=False,
-            # From the opening, or the last answer, to a whole head: bytes of one do not put it off.
-            keepalive_timeout=settings.idle_timeout_s,
+            keepalive_timeout=settings.keepalive_timeout_s,
             # How long the rest of a refused body is read away, so that its sender sees the answer.
             lingering_time=settings.body_timeout_s,
         )
 
     try:
-        server = await loop.create_server(connection, settings.host, settings.port, backlog=_BACKLOG)
+        server = await _listen(connection, settings)
         port: int = server.sockets[0].getsockname()[1]
         log.info("ingress.listening", host=settings.host, port=port)
         if listening is not None:
@@ -70,6 +77,17 @@ async def serve(
         await runner.cleanup()
         await _drain(drain, settings.drain_timeout_s)
         log.info("ingress.stopped")
+
+
+async def _listen(connection: Callable[[], HttpConnection], settings: IngressSettings) -> asyncio.Server:
+    loop = asyncio.get_running_loop()
+    if settings.host != _EVERY_ADDRESS:
+        return await loop.create_server(connection, settings.host, settings.port, backlog=_BACKLOG)
+    # The event loop would have it take IPv6 alone.
+    listening = socket.create_server(
+        (settings.host, settings.port), family=socket.AF_INET6, dualstack_ipv6=True
+    )
+    return await loop.create_server(connection, sock=listening, backlog=_BACKLOG)
 
 
 async def _drain(drain: Callable[[], Awaitable[None]], timeout_s: float) -> None:

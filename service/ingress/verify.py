@@ -36,7 +36,7 @@ Headers = CIMultiDict[str] | CIMultiDictProxy[str]
 UNAUTHORIZED: Final = 401
 FORBIDDEN: Final = 403
 
-_BEARER: Final = "Bearer "
+_BEARER: Final = re.compile(r"bearer[ \t]+", re.ASCII | re.IGNORECASE)
 _TIMESTAMP: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
@@ -116,13 +116,18 @@ def _of_head(check: Check) -> _HeadCheck:
 
 
 def _authorization_matches(check: AuthorizationCheck) -> Callable[[Claim], bool]:
-    known = [_digest(secret.removeprefix(_BEARER.encode())) for secret in check.secrets]
+    known = [_digest(_without_bearer(secret.decode()).encode()) for secret in check.secrets]
 
     def matches(claim: Claim) -> bool:
         value = _only(claim.headers, "Authorization")
-        return value is not None and _is_any(_digest(_bytes_of(value.removeprefix(_BEARER))), known)
+        return value is not None and _is_any(_digest(_bytes_of(_without_bearer(value))), known)
 
     return matches
+
+
+def _without_bearer(value: str) -> str:
+    scheme = _BEARER.match(value)
+    return value[scheme.end() :] if scheme else value
 
 
 def _url_token_matches(check: UrlTokenCheck) -> Callable[[Claim], bool]:

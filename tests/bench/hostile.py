@@ -35,7 +35,7 @@ provider = "gen"
 checks = [{{ kind = "authorization", secrets = ["env:BENCH_KEY"] }}]
 
 [ingress]
-idle_timeout_s = 600.0
+client_timeout_s = 600.0
 """
 RATE = 300.0
 SECONDS = 11.0

@@ -211,6 +211,40 @@ def test_an_unfit_secret_is_a_fault(tmp_path: Path, value: str) -> None:
     assert "sources.shop.checks[0].secrets[0]: the environment variable UNFIT" in faults
 
 
+@pytest.mark.parametrize("character", list('+%/?#& \\"<>[]{}|^`é€'))
+def test_a_secret_that_a_url_would_change_is_a_fault_which_does_not_show_it(
+    tmp_path: Path, character: str
+) -> None:
+    secret = f"half-of-a-secret{character}the-other-half"
+    toml = source('[{ kind = "url_token", secrets = ["env:TOKEN", "env:CHANGED"] }]')
+
+    faults = faults_of(tmp_path, toml, {**ENVIRON, "CHANGED": secret})
+
+    assert "sources.shop.checks[0].secrets[1]: the secret takes A-Z" in faults
+    assert "a URL changes every other character" in faults
+    assert "half" not in faults
+
+
+def test_a_secret_that_a_url_leaves_as_it_is_is_taken(tmp_path: Path) -> None:
+    toml = source('[{ kind = "url_token", secrets = ["env:SAFE"] }]')
+
+    (check,) = loaded(tmp_path, toml, SAFE="azAZ09-._~!$'()*,:;=@==").sources["shop"].checks
+
+    assert isinstance(check, UrlTokenCheck)
+
+
+def test_another_check_takes_any_characters(tmp_path: Path) -> None:
+    toml = source('[{ kind = "authorization", secrets = ["env:ANY"] }]')
+
+    assert loaded(tmp_path, toml, ANY="with+and%and é, long enough").sources["shop"].checks
+
+
+def test_whether_a_source_answers_probes_is_declared(tmp_path: Path) -> None:
+    assert loaded(tmp_path, source('"none"', "answers_probes = true")).sources["shop"].answers_probes
+    assert not loaded(tmp_path, source('"none"')).sources["shop"].answers_probes
+    assert "takes true or false" in faults_of(tmp_path, source('"none"', "answers_probes = 1"))
+
+
 @pytest.mark.parametrize(
     ("checks", "more"),
     [

@@ -9,7 +9,7 @@ import hmac
 import ipaddress
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
@@ -18,6 +18,7 @@ import orjson
 import pytest
 import structlog
 from aiohttp import web
+from prometheus_client import REGISTRY
 
 from projections.facts import Unreadable
 from service.checks import AddressCheck, AuthorizationCheck, HmacCheck, UrlTokenCheck
@@ -26,6 +27,7 @@ from service.errors import TransientError
 from service.ingress import app
 from service.ingress.headers import WITHHELD
 from service.ingress.pace import Pace
+from service.ingress.protocol import HEAD_BYTES_MAX
 from service.settings import HEADERS_ALWAYS_KEPT, IngressSettings, Source
 from tests import hostility
 from tests.ingresses import Ingress, running_ingress
@@ -38,7 +40,7 @@ BODY = b'{"id": "7"}'
 LIMIT = 1_048_576
 SETTINGS = IngressSettings(port=0)
 IMPATIENT = IngressSettings(port=0, body_timeout_s=0.2)
-HURRIED = IngressSettings(port=0, idle_timeout_s=0.2)
+HURRIED = IngressSettings(port=0, keepalive_timeout_s=0.2, client_timeout_s=0.2)
 
 _LIVE = (Secret(SECRET.encode()),)
 SOURCES = (
@@ -64,6 +66,7 @@ SOURCES = (
         ),
         headers_kept=HEADERS_ALWAYS_KEPT | {"x-request-id"},
     ),
+    Source(name="probed", provider="gen", account="main", checks=(), answers_probes=True),
     Source(
         name="elsewhere",
         provider="gen",
@@ -272,6 +275,8 @@ class TestRefusals:
             ("/webhooks/tokened", {"Authorization": "Bearer wrong"}, 401),
             ("/webhooks/tokened", {"Authorization": SECRET}, 200),
             ("/webhooks/tokened", {"Authorization": f"Bearer {SECRET}"}, 200),
+            ("/webhooks/tokened", {"Authorization": f"bearer {SECRET}"}, 200),
+            ("/webhooks/tokened", {"Authorization": f"BEARER   {SECRET}"}, 200),
             ("/webhooks/in-url", {}, 401),
             ("/webhooks/in-url?token=wrong", {}, 401),
             (f"/webhooks/in-url?token={SECRET}&token={SECRET}", {}, 401),
@@ -368,7 +373,8 @@ class TestProblems:
             "/webhooks/operator",
             "/webhooks/open/extra",
             "/webhooks/in-url/a/b",
-            "/webhooks//open",
+            "/webhooks/open/open",
+            "/webhooks/open/%2F",
             "/webhooks/open%2F",
             "/webhooks/%00",
             "/webhooks/../etc/passwd",
@@ -400,21 +406,6 @@ class TestProblems:
             assert document_of(await ingress.exchange(request))["status"] == 400
         assert log.rows == []
 
-    @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "GZIP", "identity, gzip", "x"])
-    async def test_a_content_encoding_is_refused(self, encoding: str, ingress: Ingress, log: LogFake) -> None:
-        packed = request_of("/webhooks/open", gzip.compress(BODY), f"Content-Encoding: {encoding}".encode())
-
-        answer = await ingress.exchange(packed)
-
-        assert document_of(answer)["status"] == 415
-        assert log.rows == []
-
-    async def test_identity_is_no_encoding(self, ingress: Ingress, log: LogFake) -> None:
-        answer = await ingress.exchange(request_of("/webhooks/open", BODY, b"Content-Encoding: identity"))
-
-        assert status_of(answer) == 200
-        assert log.rows[0].body == BODY
-
     async def test_a_request_that_is_no_http_gets_a_problem(self, ingress: Ingress) -> None:
         for request in (b"hello\r\n\r\n", request_of("/webhooks/open", BODY, b"no header")):
             assert document_of(await ingress.exchange(request)) == {
@@ -423,10 +414,19 @@ class TestProblems:
                 "status": 400,
             }
 
-    async def test_a_header_over_the_limit_gets_a_problem(self, ingress: Ingress) -> None:
-        answer = await ingress.exchange(request_of("/webhooks/open", BODY, b"X-Long: " + b"x" * 20_000))
+    @pytest.mark.parametrize(
+        "headers",
+        [(b"X-Long: " + b"x" * HEAD_BYTES_MAX,), [b"X-%d: y" % n for n in range(HEAD_BYTES_MAX // 9)]],
+        ids=["one header", "many headers"],
+    )
+    async def test_a_head_over_the_limit_gets_a_problem(
+        self, headers: Sequence[bytes], ingress: Ingress
+    ) -> None:
+        with structlog.testing.capture_logs() as lines:
+            answer = await ingress.exchange(request_of("/webhooks/open", BODY, *headers))
 
-        assert document_of(answer)["status"] == 400
+        assert document_of(answer)["status"] == 431
+        assert [(line["reason"], line["address"]) for line in lines] == [("long head", "127.0.0.1")]
 
     async def test_a_bug_is_a_problem_that_says_nothing(self, ingress: Ingress, log: LogFake) -> None:
         log.failures = [TransientError("away")]
@@ -441,6 +441,132 @@ class TestProblems:
                 200,
                 {"queued_rows": 0, "queued_bytes": 0, "log": "ok"},
             )
+
+
+class TestKnownSources:
+    """What comes to a known source is kept wherever it can be, and no refusal of it goes untold."""
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/webhooks/open/",
+            "/webhooks//open",
+            "//webhooks///open//",
+            "/webhooks/open/?kind=order",
+            f"/webhooks/in-url//{SECRET}",
+            f"/webhooks/in-url/{SECRET}/",
+            f"/webhooks/in-url/?token={SECRET}",
+        ],
+    )
+    async def test_a_slash_too_many_leads_to_the_same_source(
+        self, path: str, ingress: Ingress, log: LogFake
+    ) -> None:
+        answer = await ingress.exchange(request_of(path, BODY))
+
+        assert status_of(answer) == 200
+        assert [row.source for row in log.rows] == ["in-url" if SECRET in path else "open"]
+
+    @pytest.mark.parametrize("encoding", ["gzip", "UTF-8", "identity", "utf-8, gzip", "x" * 60_000])
+    async def test_an_encoded_body_is_kept_as_sent(
+        self, encoding: str, ingress: Ingress, log: LogFake
+    ) -> None:
+        packed = gzip.compress(BODY)
+
+        answers = [
+            await ingress.exchange(
+                request_of("/webhooks/open", body, f"Content-Encoding: {encoding}".encode())
+            )
+            for body in (packed, BODY)
+        ]
+
+        assert [status_of(answer) for answer in answers] == [200, 200]
+        assert b'"status":"quarantined","reason":"body: not UTF-8"' in answers[0]
+        assert answers[1].endswith(b'{"receipt":"main-2"}')
+        assert [row.body for row in log.rows] == [packed, BODY]
+        assert [orjson.loads(row.headers)["content-encoding"] for row in log.rows] == [encoding] * 2
+
+    @pytest.mark.parametrize("spare", [0, 1])
+    async def test_a_head_of_the_limit_gets_a_receipt(self, spare: int, ingress: Ingress) -> None:
+        short = len(request_of("/webhooks/open", BODY, b"X-Long: ").removesuffix(BODY))
+        long = b"X-Long: " + b"c" * (HEAD_BYTES_MAX - spare - short)
+
+        answer = await ingress.exchange(request_of("/webhooks/open", BODY, long))
+
+        assert status_of(answer) == 200
+
+    async def test_a_head_of_many_headers_gets_a_receipt(self, ingress: Ingress) -> None:
+        many = [b"X-%d: y" % number for number in range(5_000)]
+
+        assert status_of(await ingress.exchange(request_of("/webhooks/open", BODY, *many))) == 200
+
+    @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"OPTIONS"])
+    async def test_a_source_that_answers_probes_answers_them(
+        self, method: bytes, ingress: Ingress, log: LogFake
+    ) -> None:
+        with structlog.testing.capture_logs() as lines:
+            answer = await ingress.exchange(request_of("/webhooks/probed", b"", method=method))
+
+        assert status_of(answer) == 200
+        assert b"Allow: POST, GET, HEAD, OPTIONS" in answer
+        assert answer.endswith(b"\r\n\r\n")
+        assert log.rows == []
+        assert [(line["event"], line["source"]) for line in lines] == [("ingress.probed", "probed")]
+
+    async def test_a_source_that_answers_probes_refuses_other_methods(self, ingress: Ingress) -> None:
+        answer = await ingress.exchange(request_of("/webhooks/probed", b"", method=b"PUT"))
+
+        assert status_of(answer) == 405
+
+    @pytest.mark.parametrize(
+        ("request_", "status", "source", "reason"),
+        [
+            (request_of("/webhooks/open/a-secret-suffix", BODY), 404, "open", "path"),
+            (request_of("/webhooks/in-url/a-secret-suffix/more", BODY), 404, "in-url", "path"),
+            (request_of("/webhooks/open", b"", method=b"GET"), 405, "open", "method"),
+            (request_of("/webhooks/in-url/a-secret-suffix", b"", method=b"GET"), 405, "in-url", "method"),
+            (request_of("/webhooks/in-url/a-secret-suffix", BODY), 401, "in-url", "url_token"),
+            (request_of("/webhooks/elsewhere", BODY), 403, "elsewhere", "address"),
+            (request_of("/webhooks/open", b""), 400, "open", "empty body"),
+            (request_of("/webhooks/open", b"x" * (LIMIT + 1)), 413, "open", "large body"),
+            (request_of("/webhooks/open", BODY)[:-3], 408, "open", "slow body"),
+            (request_of("/a-secret-suffix", BODY), 404, None, "unknown source"),
+            (b"a-secret-suffix\r\n\r\n", 400, None, "malformed head"),
+        ],
+    )
+    async def test_every_refusal_is_a_log_line_and_a_count_with_its_reason(
+        self, request_: bytes, status: int, source: str | None, reason: str, impatient: Ingress
+    ) -> None:
+        labels = {"source": source or "", "reason": reason}
+        before = REGISTRY.get_sample_value("recibo_ingress_refused_total", labels) or 0
+
+        with structlog.testing.capture_logs() as lines:
+            answer = await impatient.exchange(request_)
+
+        assert status_of(answer) == status
+        told = [(line["event"], line.get("source"), line["reason"], line["address"]) for line in lines]
+        assert told == [("ingress.refused", source, reason, "127.0.0.1")]
+        assert REGISTRY.get_sample_value("recibo_ingress_refused_total", labels) == before + 1
+        assert "a-secret-suffix" not in str(lines)
+
+    async def test_a_refusal_behind_a_proxy_names_the_senders_address(self, start: Starter) -> None:
+        trusting = dataclasses.replace(SETTINGS, trusted_proxies=(ipaddress.ip_network("127.0.0.0/8"),))
+
+        async with start(trusting) as ingress:
+            with structlog.testing.capture_logs() as lines:
+                await ingress.exchange(
+                    request_of("/webhooks/tokened", BODY, b"X-Forwarded-For: 198.51.100.7")
+                )
+
+        assert [line["address"] for line in lines] == ["198.51.100.7"]
+
+    async def test_where_nothing_can_be_stored_that_is_told_too(self, ingress: Ingress, log: LogFake) -> None:
+        log.failures = [TransientError("away")]
+
+        with structlog.testing.capture_logs() as lines:
+            await ingress.exchange(request_of("/webhooks/open", BODY))
+
+        told = [line for line in lines if line["event"] == "ingress.refused"]
+        assert [(line["source"], line["reason"]) for line in told] == [("open", "unavailable")]
 
 
 class TestUnavailable:
@@ -595,7 +721,7 @@ class TestBodies:
 
         assert document_of(answer)["status"] == 400
         assert log.rows == []
-        assert lines == []
+        assert [(line["source"], line["reason"]) for line in lines] == [("open", "broken body")]
 
     async def test_broken_framing_is_told_at_once(self, ingress: Ingress) -> None:
         head = b"POST /webhooks/open HTTP/1.1\r\nHost: r\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n"
@@ -697,6 +823,50 @@ class TestSlowClients:
         async with start(HURRIED) as ingress:
             assert await ingress.exchange(part) == b""
 
+    @pytest.mark.parametrize("before", [b"", kept("/webhooks/open")])
+    async def test_half_a_head_is_given_up_long_before_an_idle_connection(
+        self, before: bytes, start: Starter
+    ) -> None:
+        async with start(dataclasses.replace(SETTINGS, client_timeout_s=0.2)) as ingress:
+            with structlog.testing.capture_logs() as lines:
+                answer = await ingress.exchange(before + b"POST /webhooks/open HTTP/1.1\r\nHo")
+
+        assert answer.count(b"HTTP/1.1") == (1 if before else 0)
+        told = [(line["reason"], line["address"]) for line in lines if line["event"] == "ingress.refused"]
+        assert told == [("slow head", "127.0.0.1")]
+
+    @pytest.mark.parametrize("before", [b"", kept("/webhooks/open")])
+    async def test_an_idle_connection_stays_while_answers_and_heads_are_waited_for_less(
+        self, before: bytes, start: Starter
+    ) -> None:
+        async with start(dataclasses.replace(SETTINGS, client_timeout_s=0.1)) as ingress:
+            reader, writer = await asyncio.open_connection("127.0.0.1", ingress.port)
+            if before:
+                writer.write(before)
+                await reader.readuntil(b"}")
+            # As long as it takes to be told that half a head is given up, twice.
+            for _ in range(2):
+                assert await ingress.exchange(b"P") == b""
+            writer.write(request_of("/webhooks/open", BODY))
+            answer = await reader.read()
+            writer.close()
+
+        assert status_of(answer) == 200
+
+    async def test_a_request_that_begins_late_is_not_cut_off_as_idle(self, start: Starter) -> None:
+        request = request_of("/webhooks/open", BODY)
+
+        async with start(dataclasses.replace(SETTINGS, keepalive_timeout_s=0.2)) as ingress:
+            reader, writer = await asyncio.open_connection("127.0.0.1", ingress.port)
+            writer.write(request[:20])
+            # Until another one, opened later, is closed because it is idle.
+            assert await ingress.exchange() == b""
+            writer.write(request[20:])
+            answer = await reader.read()
+            writer.close()
+
+        assert status_of(answer) == 200
+
     async def test_a_head_that_trickles_does_not_buy_time(self, start: Starter) -> None:
         async with start(HURRIED) as ingress:
             reader, writer = await asyncio.open_connection("127.0.0.1", ingress.port)
@@ -730,7 +900,7 @@ class TestSlowClients:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.setblocking(False)  # noqa: FBT003  The standard library's way.
 
-        async with start(HURRIED) as ingress:
+        async with start(dataclasses.replace(SETTINGS, client_timeout_s=0.2)) as ingress:
             loop = asyncio.get_running_loop()
             await loop.sock_connect(client, ("127.0.0.1", ingress.port))
             with structlog.testing.capture_logs():
@@ -820,6 +990,21 @@ class TestSlowClients:
 
         assert turned_out == b""
         assert status_of(answer) == 200
+
+
+class TestListening:
+    @pytest.mark.parametrize("client", ["127.0.0.1", "::1"])
+    async def test_two_colons_stand_for_every_address_of_both_families(
+        self, client: str, start: Starter, log: LogFake
+    ) -> None:
+        async with start(dataclasses.replace(SETTINGS, host="::")) as ingress:
+            reader, writer = await asyncio.open_connection(client, ingress.port)
+            writer.write(request_of("/webhooks/open", BODY))
+            answer = await reader.read()
+            writer.close()
+
+        assert status_of(answer) == 200
+        assert [row.remote_ip for row in log.rows] == [client]
 
 
 class TestStopping:

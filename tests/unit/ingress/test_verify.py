@@ -48,7 +48,7 @@ class TestAuthorization:
     check = AuthorizationCheck(secrets=ROTATING)
 
     @pytest.mark.parametrize("secret", ROTATING)
-    @pytest.mark.parametrize("prefix", ["", "Bearer "])
+    @pytest.mark.parametrize("prefix", ["", "Bearer ", "bearer ", "BEARER   ", "Bearer \t"])
     def test_every_live_token_passes_with_or_without_bearer(self, secret: Secret, prefix: str) -> None:
         assert refusal(self.check, claim(("authorization", prefix + text(secret)))) is None
 
