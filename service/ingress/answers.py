@@ -61,6 +61,11 @@ class _Answer(web.Response):
         super().__init__(body=body, content_type="application/json")
         self._whole = body
         self._written = False
+        self._is_last = False
+
+    def force_close(self) -> None:
+        super().force_close()
+        self._is_last = True
 
     @property
     def keep_alive(self) -> bool | None:
@@ -68,8 +73,8 @@ class _Answer(web.Response):
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         transport = request.transport
-        # Closed after it, or asked for in HTTP/1.0, it needs a header more.
-        if transport is None or not request.keep_alive or super().keep_alive is False:
+        # The last answer of a connection has a header more.
+        if transport is None or self._is_last or not request.keep_alive:
             return await super().prepare(request)
         transport.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\nDate: %b\r\n\r\n%b"

@@ -9,6 +9,7 @@ waits for the refusals.
 """
 
 import datetime as dt
+import functools
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -122,8 +123,7 @@ class _Front:
                 rejected = Rejected(500, reason="failed")
             # Its frames hold the body, which is not to wait along.
             rejected.__traceback__ = None
-            address = self.address(request)
-            self.refusals.add(source, rejected.reason, None if address is None else str(address))
+            self.refusals.add(source, rejected.reason, _text(self.address(request)))
             if rejected.status in _STRANGERS:
                 await self.pace.turn()
             return _problem(rejected)
@@ -184,7 +184,7 @@ class _Endpoint:
                 kind=kind,
                 received_at=received_at,
                 trust=self._gate.trust,
-                remote_ip=None if claim.address is None else str(claim.address),
+                remote_ip=_text(claim.address),
                 headers=stored_headers(request.headers.items(), self._source.headers_kept),
                 body=body,
                 body_sha256=hashlib.sha256(body).digest(),
@@ -199,8 +199,7 @@ class _Endpoint:
         allowed = {"Allow": ", ".join(("POST", *_PROBES))}
         if request.method not in _PROBES:
             raise Rejected(405, reason="method", headers=allowed)
-        address = self._front.address(request)
-        self._front.refusals.add_probe(self._source.name, None if address is None else str(address))
+        self._front.refusals.add_probe(self._source.name, _text(self._front.address(request)))
         await self._front.pace.turn()
         answer = web.Response(headers=allowed)
         answer.force_close()
@@ -279,6 +278,12 @@ async def _refuse_unknown(_request: web.Request) -> web.StreamResponse:
 async def _refuse_path(_request: web.Request) -> web.StreamResponse:
     # No more of it in any log line: a secret that no check reads is one all the same.
     raise Rejected(404, reason="path")
+
+
+@functools.lru_cache(maxsize=4096)
+def _text(address: Address | None) -> str | None:
+    # To write one out takes 0.9 µs, of IPv6 3.7.
+    return None if address is None else str(address)
 
 
 def _url_token(request: web.Request, query: _Query) -> str | None:

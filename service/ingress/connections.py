@@ -67,9 +67,10 @@ class Connections:
 
     def answered(self, connection: Connection) -> None:
         """Take note that `connection` is idle from now on."""
-        for group in (self._senders, self._strangers):
-            if connection in group:
-                group.move_to_end(connection)
+        if connection in self._senders:
+            self._senders.move_to_end(connection)
+        elif connection in self._strangers:
+            self._strangers.move_to_end(connection)
 
     def closed(self, connection: Connection) -> None:
         """Forget `connection`, if that has not happened yet."""
