@@ -802,6 +802,24 @@ class TestConnections:
 
         assert answer.startswith(b"HTTP/1.0 200 OK")
 
+    @pytest.mark.parametrize("cut", range(-1, 6))
+    async def test_the_end_of_a_head_may_be_cut_anywhere(
+        self, cut: int, ingress: Ingress, log: LogFake
+    ) -> None:
+        first, second = kept("/webhooks/open", b'{"id": "1"}'), request_of("/webhooks/open", BODY)
+        at = first.index(b"\r\n\r\n") + cut
+        reader, writer = await asyncio.open_connection("127.0.0.1", ingress.port)
+
+        writer.write(first[:at])
+        # What comes next is read by itself: an answer to another request has come in between.
+        await ingress.exchange(request_of("/health", b"", method=b"GET"))
+        writer.write(first[at:] + second)
+        answer = await reader.read()
+        writer.close()
+
+        assert answer.count(b"receipt") == 2
+        assert [row.body for row in log.rows] == [b'{"id": "1"}', BODY]
+
     async def test_a_head_may_come_in_any_pieces(self, ingress: Ingress, log: LogFake) -> None:
         request = b"\r\n\r\n" + kept("/webhooks/open")
         told = b""
