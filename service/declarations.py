@@ -169,15 +169,6 @@ class Declaration:
             return default
         return value
 
-    def boolean(self, key: str, default: bool) -> bool:  # noqa: FBT001
-        value = self.raw(key)
-        if value is None:
-            return default
-        if not isinstance(value, bool):
-            self.fault(key, "takes true or false")
-            return default
-        return value
-
     def seconds(self, key: str, default: float) -> float:
         value = self.raw(key)
         if value is None:

@@ -273,7 +273,7 @@ def _database(environment: _Environment, table: Declaration) -> DatabaseSettings
     url = environment.database_url("RECIBO_DATABASE_URL", None)
     migration_url = environment.database_url("RECIBO_MIGRATION_DATABASE_URL", url)
     pool_size_max = table.integer("pool_size_max", DatabaseSettings.pool_size_max, at_most=1_000)
-    storage_is_durable = table.boolean("storage_is_durable", DatabaseSettings.storage_is_durable)
+    storage_is_durable = table.boolean("storage_is_durable", default=DatabaseSettings.storage_is_durable)
     table.refuse_unknown()
     return DatabaseSettings(
         url=url,
