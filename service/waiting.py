@@ -57,6 +57,16 @@ def store_of(error: BaseException) -> Store | None:
     return None
 
 
+@asynccontextmanager
+async def answered_within(seconds: float, store: Store, what: str) -> AsyncIterator[None]:
+    """Raise TransientError, which says that `store` does not `what`, where the context takes longer."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise TransientError(f"{store.capitalize()} does not {what}", store=store) from error
+
+
 class Waiting:
     """What one role waits for, how long already, and when it tries again."""
 

@@ -49,7 +49,10 @@ async def ingress(settings: Settings) -> AsyncIterator[Sequence[Role]]:
     async with _pool(settings, "ingress", statement_timeout_s=server_gives_up_s(timeout_s)) as opened:
         log = DeliveryLog(opened, timeout_s=timeout_s)
         spill = SpillWriter(
-            bootstrap=settings.kafka.bootstrap, prefix=settings.kafka.topic_prefix, log=settings.log_name
+            bootstrap=settings.kafka.bootstrap,
+            prefix=settings.kafka.topic_prefix,
+            log=settings.log_name,
+            stalled_after_s=settings.stalled_after_s,
         )
         lifeboat = Lifeboat(append=log.append, probe=log.probe, spill=spill, log_name=settings.log_name)
         batch = GroupCommit(lifeboat.keep, settings.ingress)
@@ -103,6 +106,7 @@ async def drain(settings: Settings) -> AsyncIterator[Sequence[Role]]:
             prefix=settings.kafka.topic_prefix,
             log=settings.log_name,
             waiting=waiting,
+            stalled_after_s=settings.stalled_after_s,
         )
 
         async def run(stopping: asyncio.Event) -> None:

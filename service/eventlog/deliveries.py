@@ -44,7 +44,7 @@ _READY_S: Final = 1.0
 """Between looks whether a connection is open for the next append."""
 _OPEN_S_MAX: Final = 5.0
 
-_NO_PARTITION: Final = "23514"
+NO_PARTITION: Final = "23514"
 """A row was to go to the default partition while a partition of its range was attached."""
 
 
@@ -310,7 +310,7 @@ async def append_batch(
     try:
         return await _append_batch(connection, rows, timeout_s)
     except asyncpg.IntegrityConstraintViolationError as error:
-        if error.sqlstate == _NO_PARTITION:
+        if error.sqlstate == NO_PARTITION:
             raise TransientError(
                 f"a partition of the log is just being made ({error.sqlstate})", store="postgres"
             ) from None

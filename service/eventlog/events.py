@@ -9,7 +9,8 @@ from pathlib import Path
 
 import asyncpg
 
-from service.errors import InvariantError
+from service.errors import InvariantError, TransientError
+from service.eventlog.deliveries import NO_PARTITION
 from service.postgres import Connection, statement
 
 
@@ -47,6 +48,10 @@ async def append_events(connection: Connection, events: Sequence[NewEvent]) -> N
             [event.value for event in events],
         )
     except asyncpg.IntegrityConstraintViolationError as error:
+        if error.sqlstate == NO_PARTITION:
+            raise TransientError(
+                f"a partition of the event log is just being made ({error.sqlstate})", store="postgres"
+            ) from None
         # No root is to blame: each of them would be parked, one after another.
         raise InvariantError(
             f"the event log refuses its next positions ({error.sqlstate}): log_head is behind event_log, as "

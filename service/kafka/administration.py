@@ -20,9 +20,11 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrP
 from service.errors import InvariantError, TransientError
 from service.kafka.differences import INSYNC, Difference, Found, differences
 from service.kafka.topics import TOPICS, Topic, insync_replicas
-from service.waiting import Waiting
+from service.waiting import Waiting, answered_within
 
 _REQUEST_S_MAX: Final = 10.0
+_CHECK_S_MAX: Final = 30.0
+"""For the start, the list and the end of a client together: none of them may wait for ever."""
 _CREATE_S_MAX: Final = 30.0
 _LOOK_INTERVAL_S: Final = 0.05
 _LOOKS_MAX: Final = 600
@@ -110,7 +112,8 @@ async def await_right(
     """
     while not stopping.is_set():
         try:
-            await check(bootstrap, prefix, names)
+            async with answered_within(_CHECK_S_MAX, "kafka", f"list its topics at {bootstrap}"):
+                await check(bootstrap, prefix, names)
         except TransientError as error:
             await waiting.after(error, stopping)
         else:

@@ -11,9 +11,9 @@ from typing import Final, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 
-from service.errors import TransientError
 from service.kafka.ending import end
 from service.kafka.topics import RECORD_BYTES_MAX
+from service.waiting import answered_within
 
 Record: TypeAlias = ConsumerRecord[bytes, bytes]
 
@@ -189,8 +189,9 @@ async def newest(
     Reads backwards in growing windows, so the cost does not depend on the topics' length.
     """
     consumer.assign(partitions)
-    begins = await consumer.beginning_offsets(partitions)
-    ends = await consumer.end_offsets(partitions)
+    async with answered_within(_READ_S_MAX, "kafka", "say where its topics begin and end"):
+        begins = await consumer.beginning_offsets(partitions)
+        ends = await consumer.end_offsets(partitions)
     found = {}
     for partition in partitions:
         if begins[partition] < ends[partition]:
@@ -228,13 +229,8 @@ async def _between(
 ) -> Sequence[Record]:
     consumer.seek(partition, start)
     records: list[Record] = []
-    try:
-        async with asyncio.timeout(_READ_S_MAX):
-            while await consumer.position(partition) < stop:
-                batches = await consumer.getmany(partition, timeout_ms=_TIMEOUT_MS)
-                records.extend(record for record in batches.get(partition, ()) if record.offset < stop)
-    except TimeoutError as error:
-        raise TransientError(
-            f"Kafka does not give the end of {partition.topic}-{partition.partition}", store="kafka"
-        ) from error
+    async with answered_within(_READ_S_MAX, "kafka", f"give the end of {partition.topic}"):
+        while await consumer.position(partition) < stop:
+            batches = await consumer.getmany(partition, timeout_ms=_TIMEOUT_MS)
+            records.extend(record for record in batches.get(partition, ()) if record.offset < stop)
     return records

@@ -2,12 +2,16 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from service.kafka import checkpoint, topics
 from service.kafka.checkpoint import Checkpoint
 from service.kafka.consumer import reader
+from service.waiting import answered_within
+
+_ANSWER_S_MAX: Final = 10.0
 
 
 class Watermark:
@@ -41,7 +45,8 @@ class Watermark:
             TopicPartition(self._prefix + topics.CHECKPOINT, partition)
             for partition in checkpoint.PARTITION_OF_STREAM.values()
         ]
-        ends = await self._consumer.end_offsets(partitions)
+        async with answered_within(_ANSWER_S_MAX, "kafka", "say where the relay's checkpoints end"):
+            ends = await self._consumer.end_offsets(partitions)
         if ends != self._ends:
             found = {
                 stream: await checkpoint.read(

@@ -37,7 +37,7 @@ from service.postgres import Connection, connect, sorted_errors
 from service.relay.refused import Refused, marker_of, size_of
 from service.relay.streams import Outgoing, Stream
 from service.settings import RelaySettings
-from service.waiting import STALLED_AFTER_S, Rounds, Waiting, pause
+from service.waiting import STALLED_AFTER_S, Rounds, Waiting, answered_within, pause
 
 logger = structlog.get_logger()
 
@@ -264,7 +264,8 @@ class Leadership:
         if not rows:
             return 0
         self._rounds.step(f"publishing {len(rows)} records")
-        self._published = published = await self._publish_in_time(rows)
+        async with answered_within(_PUBLISH_S_MAX, "kafka", "confirm what was published"):
+            self._published = published = await self._publish(rows)
         await self._measure_lag()
         self.records += len(rows)
         telemetry.RELAY_PUBLISHED.labels(stream=self._stream.name).inc(len(rows))
@@ -299,13 +300,6 @@ class Leadership:
         left_s = self._began + self._settings.gather_s - asyncio.get_running_loop().time()
         if left_s > 0:
             await pause(left_s, stopping)
-
-    async def _publish_in_time(self, rows: list[Outgoing]) -> Checkpoint:
-        try:
-            async with asyncio.timeout(_PUBLISH_S_MAX):
-                return await self._publish(rows)
-        except TimeoutError as error:
-            raise TransientError("Kafka does not confirm what was published", store="kafka") from error
 
     async def _publish(self, rows: list[Outgoing]) -> Checkpoint:
         records, last = self._chained([self._sendable(row) for row in rows])

@@ -31,7 +31,7 @@ from service.kafka import topics
 from service.kafka.consumer import Record, reader
 from service.postgres import Connection, Pool, borrowed, sorted_errors, statement, transaction
 from service.spill import wire
-from service.waiting import Waiting
+from service.waiting import STALLED_AFTER_S, Rounds, Waiting, answered_within
 
 logger = structlog.get_logger()
 
@@ -55,12 +55,22 @@ class _OutrunError(TransientError):
 class Drainer:
     """One drainer of one log; a second one beside it does no harm and no good."""
 
-    def __init__(self, *, pool: Pool, bootstrap: str, prefix: str, log: str, waiting: Waiting) -> None:
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        bootstrap: str,
+        prefix: str,
+        log: str,
+        waiting: Waiting,
+        stalled_after_s: float = STALLED_AFTER_S,
+    ) -> None:
         self._pool = pool
         self._bootstrap = bootstrap
         self._topic = prefix + topics.SPILL
         self._log = log
         self._waiting = waiting
+        self._rounds = Rounds("drain", stalled_after_s=stalled_after_s)
         self._next: dict[int, int] = {}
         self._looked_at = 0.0
         self.to_drain: int | None = None
@@ -70,7 +80,7 @@ class Drainer:
         """Drain until asked to stop. Raises InvariantError: a human decides."""
         while not stopping.is_set():
             try:
-                async with self.reading() as consumer:
+                async with self._rounds.watched(), self.reading() as consumer:
                     self._waiting.over()
                     while not stopping.is_set():
                         await self.run_once(consumer)
@@ -83,8 +93,10 @@ class Drainer:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AIOKafkaConsumer]:
         """A consumer of every partition that stands where the log does."""
+        self._rounds.step("starting the Kafka client")
         async with reader(self._bootstrap, fetch_max_wait_ms=_FETCH_WAIT_MS) as consumer:
             consumer.assign([TopicPartition(self._topic, partition) for partition in range(PARTITIONS)])
+            self._rounds.step("reading the offsets")
             await self._take_over(consumer)
             self._refuse_another_kafka(await self._ends(consumer))
             self._looked_at = 0.0
@@ -95,11 +107,15 @@ class Drainer:
 
         Raises TransientError, or what aiokafka raises; what was not committed is read again.
         """
+        self._rounds.step("asking how many wait")
         await self._look(consumer)
+        self._rounds.step("fetching")
         fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_ROWS_MAX)
+        self._rounds.came_round()
         appended = 0
         try:
             for at, records in fetched.items():
+                self._rounds.step(f"appending {len(records)} deliveries")
                 appended += await self._append(at.partition, records)
         except _OutrunError:
             logger.info("drain.outrun")
@@ -160,11 +176,8 @@ class Drainer:
 
     async def _ends(self, consumer: AIOKafkaConsumer) -> Mapping[int, int]:
         partitions = [TopicPartition(self._topic, partition) for partition in range(PARTITIONS)]
-        try:
-            async with asyncio.timeout(_KAFKA_S_MAX):
-                ends = await consumer.end_offsets(partitions)
-        except TimeoutError as error:
-            raise TransientError("Kafka does not say how far the spill goes", store="kafka") from error
+        async with answered_within(_KAFKA_S_MAX, "kafka", "say how far the spill goes"):
+            ends = await consumer.end_offsets(partitions)
         return {at.partition: end for at, end in ends.items()}
 
     def _refuse_another_kafka(self, ends: Mapping[int, int]) -> None:

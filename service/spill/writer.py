@@ -30,7 +30,7 @@ from service.kafka import topics
 from service.kafka.heartbeat import TopicUnusableError, beat
 from service.kafka.producer import idempotent_producer
 from service.spill import wire
-from service.waiting import Waiting, either
+from service.waiting import STALLED_AFTER_S, Rounds, Waiting, either
 
 logger = structlog.get_logger()
 
@@ -43,7 +43,7 @@ _HEARTBEAT_S: Final = 1.0
 _AWAY_S_MAX: Final = 1.0
 """Between looks at a Kafka that is away: one that is back is used again within two seconds."""
 
-_DOUBT_S_MAX: Final = 30.0
+_DOUBT_S_MAX: Final = 20.0
 """A batch may be in doubt that long before another producer takes over."""
 
 
@@ -57,7 +57,9 @@ class Spilled(NamedTuple):
 class SpillWriter:
     """Writes the rows of one log."""
 
-    def __init__(self, *, bootstrap: str, prefix: str, log: str) -> None:
+    def __init__(
+        self, *, bootstrap: str, prefix: str, log: str, stalled_after_s: float = STALLED_AFTER_S
+    ) -> None:
         self._bootstrap = bootstrap
         self._topic = prefix + topics.SPILL
         self._log = log
@@ -67,6 +69,7 @@ class SpillWriter:
         self._doubted = asyncio.Event()
         self._writing = False
         self._waiting = Waiting("spill", longest_s=_AWAY_S_MAX)
+        self._rounds = Rounds("spill", stalled_after_s=stalled_after_s)
         self._reason: str | None = None
         """Why nothing can be spilled, as far as is known."""
         self.tried = asyncio.Event()
@@ -111,7 +114,8 @@ class SpillWriter:
         """Keep a connected producer ready until `stopping` is set, which is when no row comes any more."""
         while not stopping.is_set():
             try:
-                async with idempotent_producer(self._bootstrap) as producer:
+                self._rounds.step("starting the Kafka producer")
+                async with self._rounds.watched(), idempotent_producer(self._bootstrap) as producer:
                     # First of all: whoever asks a producer for a topic asks for it by name, again and again.
                     await beat(producer.client, self._topic, partitions=PARTITIONS)
                     await producer.partitions_for(self._topic)
@@ -146,6 +150,8 @@ class SpillWriter:
 
     async def _until_useless(self, producer: AIOKafkaProducer, stopping: asyncio.Event) -> None:
         while True:
+            self._rounds.came_round()
+            self._rounds.step("waiting for the next heartbeat")
             with suppress(TimeoutError):
                 async with asyncio.timeout(_HEARTBEAT_S):
                     await either(self._doubted, stopping)
@@ -154,9 +160,11 @@ class SpillWriter:
             if self._doubted.is_set():
                 self._doubted.clear()
                 assert self._in_doubt is not None
+                self._rounds.step("waiting for a batch in doubt")
                 await self._resolved(self._in_doubt, stopping)
                 self._ready(producer)
             elif not self._writing:
+                self._rounds.step("asking Kafka whether it is there")
                 await self._beat(producer)
 
     async def _beat(self, producer: AIOKafkaProducer) -> None:

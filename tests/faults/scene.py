@@ -20,7 +20,7 @@ from tests.systems import PATIENCE
 ROLES: Final = ("ingress", "relay", "projector", "drain")
 PAYER_KEY: Final = "the payer key of the fault suite"
 
-TOKEN: Final = "a token of the fault suite"
+TOKEN: Final = "a-token-of-the-fault-suite"
 _SECRETS: Final = {
     "FAULTS_TOKEN": TOKEN,
     "FAULTS_KEY": "a signing key of the fault suite",
