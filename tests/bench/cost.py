@@ -26,6 +26,8 @@ from tests.servers import eventually
 
 RATES: Final = tuple(int(rate) for rate in os.environ.get("BENCH_RATES", "0,30,100,300").split(","))
 SECONDS: Final = float(os.environ.get("BENCH_SECONDS", "20"))
+_WARMING_S: Final = float(os.environ.get("BENCH_WARMING_SECONDS", "40"))
+_WARMING_RATE: Final = 400
 _SETTLING_S: Final = 5.0
 """Before a measurement: what started, or was left, has come to rest."""
 _ROLES: Final = ("ingress", "drain", "relay", "projector")
@@ -34,7 +36,8 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 def main() -> None:
     """Measure on servers of the benchmark's own."""
-    place.run(pipeline.CONFIG, _measure)
+    gather_s = os.environ.get("BENCH_GATHER_S")
+    place.run(pipeline.CONFIG + (f"[relay]\ngather_s = {gather_s}\n" if gather_s else ""), _measure)
 
 
 async def _measure(environment: place.Environment) -> None:
@@ -47,8 +50,8 @@ async def _measure(environment: place.Environment) -> None:
             for name in _ROLES
         }
         await eventually(lambda: place.answers(port), what="the ingress answers")
-        # The first deliveries pay for what is loaded once.
-        await load.drive(port, _requests(0), seconds=3, rate=100)
+        # A JVM compiles for a minute or so what it does often; servers run for months.
+        await load.drive(port, _requests(0), seconds=_WARMING_S, rate=_WARMING_RATE)
         for number, rate in enumerate(RATES, 1):
             await eventually(lambda: _settled(loaded), what="everything is folded and told", timeout_s=120)
             await asyncio.sleep(_SETTLING_S)
