@@ -138,12 +138,13 @@ class Rounds:
         self._role = role
         self._stalled_after_s = stalled_after_s
         self._step = "start"
+        self._store: Store | None = None
         self._deadline: asyncio.Timeout | None = None
         self._stalled = telemetry.STALLED.labels(role=role)
 
-    def step(self, name: str) -> None:
-        """Say what the role does from now on, and give that its time."""
-        self._step = name
+    def step(self, name: str, store: Store | None = None) -> None:
+        """Say what the role does from now on, and which store has to answer, and give that its time."""
+        self._step, self._store = name, store
         if self._deadline is not None and not self._deadline.expired():
             self._deadline.reschedule(asyncio.get_running_loop().time() + self._stalled_after_s)
 
@@ -162,6 +163,8 @@ class Rounds:
                 raise
             self._stalled.set(1)
             logger.error("role.stalled", role=self._role, step=self._step, after_s=self._stalled_after_s)
-            raise StalledError(f"{self._step} took over {self._stalled_after_s:g} s") from error
+            raise StalledError(
+                f"{self._step} took over {self._stalled_after_s:g} s", store=self._store
+            ) from error
         finally:
             self._deadline = None

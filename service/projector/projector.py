@@ -120,10 +120,10 @@ class Projector:
     async def joined(self) -> AsyncIterator[GroupMember]:
         """Yield a member of the group that looks at the partitions it is assigned."""
         async with AsyncExitStack() as stack:
-            self._rounds.step("taking a name in the group")
+            self._rounds.step("taking a name in the group", "postgres")
             stack.callback(self._member_name.release)
             name = await self._member_name.take()
-            self._rounds.step("starting the Kafka clients")
+            self._rounds.step("starting the Kafka clients", "kafka")
             await stack.enter_async_context(self._watermark.opened())
             group = f"{self._prefix}projector-{self._log}"
             yield await stack.enter_async_context(
@@ -141,7 +141,7 @@ class Projector:
 
         Raises TransientError, or what aiokafka raises; nothing of the batch is written then.
         """
-        self._rounds.step("fetching")
+        self._rounds.step("fetching", "kafka")
         fetched = await member.fetch(
             timeout_s=self._settings.poll_timeout_s,
             gather_s=self._settings.gather_s,
@@ -183,7 +183,7 @@ class Projector:
             # The membership outlives a Postgres that is away: to leave would stop the other members as well.
             telemetry.PROJECTOR_RESTARTS.inc()
             self.forget()
-            self._rounds.step("waiting for Postgres")
+            self._rounds.step("waiting for Postgres", "postgres")
             await self.waiting.after(error, stopping)
             await self._member_name.keep()
         else:
@@ -196,9 +196,9 @@ class Projector:
         came = sorted(member.assigned - self._places.keys())
         if not came:
             return
-        self._rounds.step("reading the relay's checkpoints")
+        self._rounds.step("reading the relay's checkpoints", "kafka")
         await self._refuse_another_log(await self._watermark.read())
-        self._rounds.step("reading the places of partitions")
+        self._rounds.step("reading the places of partitions", "postgres")
         with sorted_errors(lost=TransientError):
             async with borrowed(self._pool, timeout_s=_CONNECT_S_MAX) as connection:
                 places = await self._positions.places(connection, came)
@@ -209,6 +209,7 @@ class Projector:
         logger.info("projector.taken_over", partitions=sorted(mine))
 
     async def _refuse_another_log(self, checkpoints: Mapping[str, Checkpoint]) -> None:
+        self._rounds.step("comparing the log with the checkpoints", "postgres")
         with sorted_errors(lost=TransientError):
             async with borrowed(self._pool, timeout_s=_CONNECT_S_MAX) as connection:
                 for stream, published in checkpoints.items():
@@ -291,7 +292,7 @@ class Projector:
         if not moving:
             return 0
         expected = {partition: self._place(partition) for partition in moving}
-        self._rounds.step(f"folding {len(deliveries)} deliveries")
+        self._rounds.step(f"folding {len(deliveries)} deliveries", "postgres")
         started = time.perf_counter()
         with sorted_errors(lost=TransientError):
             async with (
@@ -317,7 +318,7 @@ class Projector:
         """Fold from the log what Kafka lacks of `partition`, in pages, each its own transaction."""
         filled = 0
         while (place := self._place(partition)).position < up_to:
-            self._rounds.step("reading a gap from the log")
+            self._rounds.step("reading a gap from the log", "postgres")
             with sorted_errors(lost=TransientError):
                 async with borrowed(self._pool, timeout_s=_CONNECT_S_MAX) as connection:
                     page = await log_reader.between(
@@ -351,7 +352,7 @@ class Projector:
         if not quiet and self._heard_at:
             return 0
         self._asked_at = now
-        self._rounds.step("reading the relay's checkpoints")
+        self._rounds.step("reading the relay's checkpoints", "kafka")
         checkpoints = await self._watermark.read()
         await self._refuse_another_log(checkpoints)
         published = ends(checkpoints)

@@ -121,7 +121,7 @@ class Relay:
     async def lead(self, stopping: asyncio.Event) -> AsyncIterator["Leadership | None"]:
         """The leadership once the lock is free; null if asked to stop before."""
         async with AsyncExitStack() as stack:
-            self._rounds.step("connecting to Postgres")
+            self._rounds.step("connecting to Postgres", "postgres")
             connection = await connect(
                 self._database_url,
                 application=f"relay-{self._stream.name}",
@@ -131,17 +131,17 @@ class Relay:
             if not await self._lock(connection, stopping):
                 yield None
                 return
-            self._rounds.step("starting the Kafka producer")
+            self._rounds.step("starting the Kafka producer", "kafka")
             producer = await stack.enter_async_context(
                 transactional_producer(
                     self._bootstrap, f"{self._prefix}relay-{self._log}-{self._stream.name}"
                 )
             )
             # After the producer has started: what its predecessor left open is now aborted.
-            self._rounds.step("reading the checkpoint")
+            self._rounds.step("reading the checkpoint", "kafka")
             async with reader(self._bootstrap) as consumer:
                 published = await self._published(consumer)
-            self._rounds.step("comparing the log with the checkpoint")
+            self._rounds.step("comparing the log with the checkpoint", "postgres")
             await marks.refuse_another_log(connection, self._stream.name, published)
             woken = asyncio.Event()
             await connection.add_listener(self._stream.channel, lambda *_: woken.set())
@@ -189,7 +189,7 @@ class Relay:
         # the dead versions of the head rows would pile up behind it.
         waiting = False
         while not stopping.is_set():
-            self._rounds.step("asking for the relay's lock")
+            self._rounds.step("asking for the relay's lock", "postgres")
             with sorted_errors(lost=TransientError):
                 taken: bool = await connection.fetchval(
                     "select pg_try_advisory_lock($1, hashtext($2))",
@@ -249,7 +249,7 @@ class Leadership:
 
         Raises whatever goes wrong; the leadership is then over.
         """
-        self._rounds.step("reading the log")
+        self._rounds.step("reading the log", "postgres")
         self._woken.clear()
         self._began = asyncio.get_running_loop().time()
         started = time.perf_counter()
@@ -263,7 +263,7 @@ class Leadership:
         self._rounds.came_round()
         if not rows:
             return 0
-        self._rounds.step(f"publishing {len(rows)} records")
+        self._rounds.step(f"publishing {len(rows)} records", "kafka")
         async with answered_within(_PUBLISH_S_MAX, "kafka", "confirm what was published"):
             self._published = published = await self._publish(rows)
         await self._measure_lag()

@@ -93,10 +93,10 @@ class Drainer:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AIOKafkaConsumer]:
         """A consumer of every partition that stands where the log does."""
-        self._rounds.step("starting the Kafka client")
+        self._rounds.step("starting the Kafka client", "kafka")
         async with reader(self._bootstrap, fetch_max_wait_ms=_FETCH_WAIT_MS) as consumer:
             consumer.assign([TopicPartition(self._topic, partition) for partition in range(PARTITIONS)])
-            self._rounds.step("reading the offsets")
+            self._rounds.step("reading the offsets", "postgres")
             await self._take_over(consumer)
             self._refuse_another_kafka(await self._ends(consumer))
             self._looked_at = 0.0
@@ -107,15 +107,15 @@ class Drainer:
 
         Raises TransientError, or what aiokafka raises; what was not committed is read again.
         """
-        self._rounds.step("asking how many wait")
+        self._rounds.step("asking how many wait", "kafka")
         await self._look(consumer)
-        self._rounds.step("fetching")
+        self._rounds.step("fetching", "kafka")
         fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_ROWS_MAX)
         self._rounds.came_round()
         appended = 0
         try:
             for at, records in fetched.items():
-                self._rounds.step(f"appending {len(records)} deliveries")
+                self._rounds.step(f"appending {len(records)} deliveries", "postgres")
                 appended += await self._append(at.partition, records)
         except _OutrunError:
             logger.info("drain.outrun")

@@ -114,7 +114,7 @@ class SpillWriter:
         """Keep a connected producer ready until `stopping` is set, which is when no row comes any more."""
         while not stopping.is_set():
             try:
-                self._rounds.step("starting the Kafka producer")
+                self._rounds.step("starting the Kafka producer", "kafka")
                 async with self._rounds.watched(), idempotent_producer(self._bootstrap) as producer:
                     # First of all: whoever asks a producer for a topic asks for it by name, again and again.
                     await beat(producer.client, self._topic, partitions=PARTITIONS)
@@ -160,11 +160,11 @@ class SpillWriter:
             if self._doubted.is_set():
                 self._doubted.clear()
                 assert self._in_doubt is not None
-                self._rounds.step("waiting for a batch in doubt")
+                self._rounds.step("waiting for a batch in doubt", "kafka")
                 await self._resolved(self._in_doubt, stopping)
                 self._ready(producer)
             elif not self._writing:
-                self._rounds.step("asking Kafka whether it is there")
+                self._rounds.step("asking Kafka whether it is there", "kafka")
                 await self._beat(producer)
 
     async def _beat(self, producer: AIOKafkaProducer) -> None:

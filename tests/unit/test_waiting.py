@@ -90,12 +90,16 @@ async def test_a_step_that_does_not_end_is_given_up_and_named() -> None:
     async def publish_for_ever() -> None:
         async with rounds.watched():
             rounds.step("reading the log")
-            rounds.step("publishing")
+            rounds.step("publishing", "kafka")
             await asyncio.Event().wait()
 
-    with structlog.testing.capture_logs() as lines, pytest.raises(StalledError, match="publishing"):
+    with (
+        structlog.testing.capture_logs() as lines,
+        pytest.raises(StalledError, match="publishing") as stalled,
+    ):
         await publish_for_ever()
 
+    assert store_of(stalled.value) == "kafka"
     assert gauge._value.get() == 1
     rounds.came_round()
     assert gauge._value.get() == 0
