@@ -66,12 +66,12 @@ async def expired(scene: Scene) -> None:
 
 
 async def message_too_large(scene: Scene) -> None:
-    """The broker takes no batch of more than 200 bytes for a while: what the relay sends is refused."""
+    """The broker takes no batch of more than 200 bytes for a while: not even a marker, so it is an outage."""
     raw = next(topic for topic in topics.TOPICS if topic.name == topics.RAW)
     configs = raw.configs | {"min.insync.replicas": "1"}
     async with admin(scene) as client:
         await _configure(scene, client, configs | {"max.message.bytes": "200"})
-        await scene.roles["relay"].said("MessageSizeTooLargeError")
+        await scene.roles["relay"].said("Kafka takes no record of")
         await scene.lasting(10)
         await _configure(scene, client, configs)
 
