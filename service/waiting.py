@@ -161,10 +161,20 @@ class Rounds:
         except TimeoutError as error:
             if self._deadline is None or not self._deadline.expired():
                 raise
-            self._stalled.set(1)
-            logger.error("role.stalled", role=self._role, step=self._step, after_s=self._stalled_after_s)
-            raise StalledError(
-                f"{self._step} took over {self._stalled_after_s:g} s", store=self._store
-            ) from error
+            raise self._given_up() from error
         finally:
             self._deadline = None
+
+    def require_progress(self, since: float, step: str, store: Store) -> None:
+        """Raise StalledError where `step`, which ends and begins again, led nowhere for too long.
+
+        `since` is the monotonic time in seconds at which it last did.
+        """
+        if time.monotonic() - since > self._stalled_after_s:
+            self._step, self._store = step, store
+            raise self._given_up()
+
+    def _given_up(self) -> StalledError:
+        self._stalled.set(1)
+        logger.error("role.stalled", role=self._role, step=self._step, after_s=self._stalled_after_s)
+        return StalledError(f"{self._step} took over {self._stalled_after_s:g} s", store=self._store)

@@ -16,6 +16,7 @@ from service.projector.watermark import Watermark
 from service.readmodels.apply import Folder
 from service.readmodels.positions import Positions
 from service.settings import ProjectorSettings
+from service.waiting import STALLED_AFTER_S
 from tests.relays import drain, relay_of
 from tests.servers import Kafka
 
@@ -31,6 +32,7 @@ async def projector_of(
     reading: Reading = READING,
     version: str | None = None,
     settings: ProjectorSettings = SETTINGS,
+    stalled_after_s: float = STALLED_AFTER_S,
 ) -> AsyncIterator[Projector]:
     """A projector of log `main`, not yet a member of its group."""
     async with pool(database_url, application="projector", size_max=2) as opened:
@@ -44,6 +46,7 @@ async def projector_of(
             watermark=Watermark(bootstrap=kafka.bootstrap, prefix=kafka.prefix, log="main"),
             member_name=MemberName(database_url=database_url, log="main"),
             settings=settings,
+            stalled_after_s=stalled_after_s,
         )
 
 

@@ -90,6 +90,8 @@ class Projector:
         self._places: dict[int, Place] = {}
         self._heard_at: dict[int, float] = {}
         self._asked_at = 0.0
+        self._assigned_at = 0.0
+        """When the group last gave this member partitions, or it joined."""
         self._rows_max = settings.batch_rows_max
         self._log_header = log.encode()
         self._rounds = Rounds("projector", stalled_after_s=stalled_after_s)
@@ -125,6 +127,7 @@ class Projector:
             name = await self._member_name.take()
             self._rounds.step("starting the Kafka clients", "kafka")
             await stack.enter_async_context(self._watermark.opened())
+            self._assigned_at = time.monotonic()
             group = f"{self._prefix}projector-{self._log}"
             yield await stack.enter_async_context(
                 group_member(
@@ -147,7 +150,12 @@ class Projector:
             gather_s=self._settings.gather_s,
             records_max=self._rows_max,
         )
-        self._rounds.came_round()
+        if fetched is None:
+            # The loop comes round, and yet nothing is read: a join that Kafka forgot has no end of its own.
+            self._rounds.require_progress(self._assigned_at, "joining the group", "kafka")
+        else:
+            self._assigned_at = time.monotonic()
+            self._rounds.came_round()
         try:
             if fetched is None:
                 return await self._fill_quiet_partitions(member, time.monotonic())

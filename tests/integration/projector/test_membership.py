@@ -1,8 +1,10 @@
 """A projector keeps its place in the group: over a restart, over an outage of Postgres, beside others."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import cast
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -11,10 +13,11 @@ import structlog
 
 from projections.delivery import PARTITIONS
 from service.kafka import topics
-from service.kafka.consumer import group_member
+from service.kafka.consumer import GroupMember, group_member
 from service.localstack import Stack
 from service.projector.member_name import MemberName
 from service.projector.projector import Projector
+from service.waiting import StalledError
 from tests.deliveries import admin_payment
 from tests.projectors import projector_of, receive
 from tests.servers import Kafka, eventually
@@ -92,6 +95,31 @@ async def test_an_outage_of_postgres_does_not_cost_the_membership(
 
     await admin.close()
     assert sum(JOINING in record.getMessage() for record in caplog.records) == 1
+
+
+class Forgotten:
+    """A member whose join Kafka never answers: each fetch of it comes back with nothing."""
+
+    assigned: frozenset[int] = frozenset()
+
+    async def fetch(self, **_limits: object) -> None:
+        return None
+
+
+async def test_a_projector_that_its_group_forgot_says_so_and_starts_over(
+    database_url: str, kafka: Kafka
+) -> None:
+    async with projector_of(database_url, kafka, stalled_after_s=1.0) as projector:
+        joined_at = time.monotonic() - 2.0
+        projector._assigned_at = joined_at
+
+        with (
+            structlog.testing.capture_logs() as lines,
+            pytest.raises(StalledError, match="joining the group"),
+        ):
+            await projector.run_once(cast(GroupMember, Forgotten()))
+
+    assert [(line["event"], line["step"]) for line in lines] == [("role.stalled", "joining the group")]
 
 
 async def test_two_projectors_never_share_a_name(database_url: str) -> None:
