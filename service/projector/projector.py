@@ -35,7 +35,7 @@ from service.projector.watermark import Watermark, ends
 from service.readmodels.apply import BatchTooLargeError, Folder
 from service.readmodels.positions import OutrunError, Place, Positions
 from service.settings import ProjectorSettings
-from service.waiting import STALLED_AFTER_S, Rounds, Waiting, store_of
+from service.waiting import STALLED_AFTER_S, Rounds, StalledError, Waiting, store_of
 
 logger = structlog.get_logger()
 
@@ -90,6 +90,9 @@ class Projector:
         self._places: dict[int, Place] = {}
         self._heard_at: dict[int, float] = {}
         self._asked_at = 0.0
+        self._goes_by_name = True
+        """Not after a stall: Kafka may hold the name for a member that is no more, until its session ends."""
+        self._is_named = False
         self._assigned_at = 0.0
         """When the group last gave this member partitions, or it joined."""
         self._rows_max = settings.batch_rows_max
@@ -116,6 +119,7 @@ class Projector:
                 # Any doubt: nothing is lost by starting over.
                 telemetry.PROJECTOR_RESTARTS.inc()
                 self.forget()
+                self._goes_by_name = not isinstance(error, StalledError)
                 await self.waiting.after(error, stopping)
 
     @asynccontextmanager
@@ -124,7 +128,8 @@ class Projector:
         async with AsyncExitStack() as stack:
             self._rounds.step("taking a name in the group", "postgres")
             stack.callback(self._member_name.release)
-            name = await self._member_name.take()
+            name = await self._member_name.take() if self._goes_by_name else None
+            self._is_named = name is not None
             self._rounds.step("starting the Kafka clients", "kafka")
             await stack.enter_async_context(self._watermark.opened())
             self._assigned_at = time.monotonic()
@@ -150,8 +155,9 @@ class Projector:
             gather_s=self._settings.gather_s,
             records_max=self._rows_max,
         )
-        if fetched is None:
+        if fetched is None or (self._is_named and not member.assigned):
             # The loop comes round, and yet nothing is read: a join that Kafka forgot has no end of its own.
+            # There are no more names than partitions, so a member with a name has one at least.
             self._rounds.require_progress(self._assigned_at, "joining the group", "kafka")
         else:
             self._assigned_at = time.monotonic()

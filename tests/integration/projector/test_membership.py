@@ -98,26 +98,30 @@ async def test_an_outage_of_postgres_does_not_cost_the_membership(
 
 
 class Forgotten:
-    """A member whose join Kafka never answers: each fetch of it comes back with nothing."""
+    """A member whose join Kafka never answers, or answers with no partition at all."""
 
     assigned: frozenset[int] = frozenset()
 
-    async def fetch(self, **_limits: object) -> None:
-        return None
+    def __init__(self, fetched: dict[int, object] | None) -> None:
+        self._fetched = fetched
+
+    async def fetch(self, **_limits: object) -> dict[int, object] | None:
+        return self._fetched
 
 
+@pytest.mark.parametrize("fetched", [None, {}], ids=["no answer", "no partition"])
 async def test_a_projector_that_its_group_forgot_says_so_and_starts_over(
-    database_url: str, kafka: Kafka
+    database_url: str, kafka: Kafka, fetched: dict[int, object] | None
 ) -> None:
     async with projector_of(database_url, kafka, stalled_after_s=1.0) as projector:
-        joined_at = time.monotonic() - 2.0
-        projector._assigned_at = joined_at
+        projector._is_named = True
+        projector._assigned_at = time.monotonic() - 2.0
 
         with (
             structlog.testing.capture_logs() as lines,
             pytest.raises(StalledError, match="joining the group"),
         ):
-            await projector.run_once(cast(GroupMember, Forgotten()))
+            await projector.run_once(cast(GroupMember, Forgotten(fetched)))
 
     assert [(line["event"], line["step"]) for line in lines] == [("role.stalled", "joining the group")]
 
