@@ -193,7 +193,7 @@ class _Endpoint:
         return self._answer(stored, root)
 
     async def _probe(self, request: web.Request) -> web.StreamResponse:
-        """Answer what is no delivery, such as the request by which a provider's panel tests a URL."""
+        """Answer a request of another method, such as one by which a provider's panel tests a URL."""
         if not self._source.answers_probes:
             raise Rejected(405, reason="method", headers={"Allow": "POST"})
         allowed = {"Allow": ", ".join(("POST", *_PROBES))}

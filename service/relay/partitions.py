@@ -1,8 +1,8 @@
 """Keep whole partitions of both logs made ahead of their heads.
 
 A crash, or a database that is away, costs nothing: the default partition takes what has no range yet. No
-append and no reader waits for a partition: what is in the way is asked for at once or not at all, and again a
-minute later. Each log is looked after by itself.
+append and no reader waits for a partition: a lock that is not free at once is asked for again a minute later.
+Each log is looked after by itself.
 """
 
 import asyncio
